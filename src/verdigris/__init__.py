@@ -1,0 +1,1 @@
+"""Verdigris guards blue-green rollouts: it judges a candidate against its baseline from distributed traces."""

@@ -1,0 +1,115 @@
+"""Evidence that may be looked at after every window: wealth from bets against the null, one bank per stream.
+
+Wealth is a product of e-values, so the chance that it ever reaches 1/alpha under the null is at most alpha (Ville). Within
+a stream, experts bet on different sizes of fault and share what they own over time, so that a fault that starts late is
+still found quickly; across streams wealth is averaged, which is valid whatever depends on what (arXiv:2409.19888).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from verdigris.judge.divergence import Array, log_e
+
+ODDS = (1.2, 1.5, 2.2, 4.0, 10.0, 40.0, 300.0)
+"""How many times the tolerated odds each expert bets that the candidate's odds are."""
+
+CASH = 0.2
+"""Share of a bank that is never bet."""
+
+HALF_LIFE_WINDOWS = 24.0
+PRIOR_TRIALS = 50.0
+"""What the rate from before the rollout counts for, in trials, when the coming window's rate is predicted."""
+
+RATE_MIN, RATE_MAX = 1e-6, 1 - 1e-4
+
+_KEEP = 0.5 ** (1 / HALF_LIFE_WINDOWS)
+
+
+@dataclass(frozen=True, slots=True)
+class Banks:
+    """One bank per stream. Shapes: `tolerance_*`, `phi`, `log_wealth` and the sums (streams,); `shares` (streams, experts + 1)."""
+
+    tolerance_r: Array
+    tolerance_d: Array
+    phi: Array
+    sign: int
+    clip: float | None
+    prior_rate: Array
+    base_n: Array
+    base_k: Array
+    cand_n: Array
+    cand_k: Array
+    shares: Array
+    log_wealth: Array
+    windows: int = 0
+
+
+def open_banks(
+    r: ArrayLike, d: ArrayLike, phi: ArrayLike, prior_rate: ArrayLike, *, sign: int = 1, clip: float | None = 1.5
+) -> Banks:
+    """Banks before the first window.
+
+    Args:
+        r, d: shape (streams,), the tolerance of each stream. phi: dispersion, ≥ 1; evidence is divided by it.
+        prior_rate: the baseline's rate from before the rollout.
+        sign: +1 bets against "no worse" (to find a fault), −1 bets against "worse" (to show health).
+        clip: the most that one window may add, in nats, so that a single burst cannot decide; None for no bound.
+    """
+    r, d, phi, prior = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, float)) for x in (r, d, phi, prior_rate)), subok=False)
+    experts = len(ODDS) if sign > 0 else 2
+    start = np.array([CASH] + [(1 - CASH) / experts] * experts)
+    zeros = np.zeros(r.shape)
+    return Banks(
+        r, d, phi, sign, clip, prior, zeros + PRIOR_TRIALS, prior * PRIOR_TRIALS, zeros, zeros,
+        np.tile(start, (r.size, 1)), zeros,
+    )  # fmt: skip
+
+
+def advance(banks: Banks, n_base: ArrayLike, k_base: ArrayLike, n_cand: ArrayLike, k_cand: ArrayLike) -> Banks:
+    """The banks after one more window. Args: counts, shape (streams,). The bets use earlier windows only."""
+    n_base, k_base, n_cand, k_cand = (np.asarray(x, float) for x in (n_base, k_base, n_cand, k_cand))
+    a = np.clip(banks.base_k / banks.base_n, RATE_MIN, RATE_MAX)
+    bets = _bets(banks, a)
+    gains = log_e(
+        n_base[:, None], k_base[:, None], n_cand[:, None], k_cand[:, None],
+        a[:, None], bets, banks.tolerance_r[:, None], banks.tolerance_d[:, None], banks.sign,
+    ) / banks.phi[:, None]  # fmt: skip
+    if banks.clip is not None:
+        gains = np.minimum(gains, banks.clip)
+    grown = banks.shares * np.exp(np.concatenate([np.zeros((a.size, 1)), gains], axis=1))
+    total = grown.sum(axis=1)
+    share = 1.0 / (banks.windows + 3)
+    experts = bets.shape[1]
+    start = np.array([CASH] + [(1 - CASH) / experts] * experts)
+    return replace(
+        banks,
+        base_n=banks.base_n * _KEEP + n_base,
+        base_k=banks.base_k * _KEEP + k_base,
+        cand_n=banks.cand_n * _KEEP + n_cand,
+        cand_k=banks.cand_k * _KEEP + k_cand,
+        shares=(1 - share) * grown / total[:, None] + share * start,
+        log_wealth=banks.log_wealth + np.log(total),
+        windows=banks.windows + 1,
+    )
+
+
+def combine(log_wealth: Sequence[float] | NDArray[np.float64], weights: Sequence[float] | NDArray[np.float64]) -> float:
+    """Log of the weighted mean of wealths, the rest of the weight being cash. Weights: ≥ 0, sum ≤ 1. Returns nats."""
+    logs, shares = np.asarray(log_wealth, float), np.asarray(weights, float)
+    cash = max(0.0, 1.0 - float(shares.sum()))
+    top = max(0.0, float(logs.max(initial=0.0)))
+    return top + float(np.log(cash * np.exp(-top) + np.sum(shares * np.exp(logs - top))))
+
+
+def _bets(banks: Banks, a: Array) -> Array:
+    """The candidate rates that the experts bet on, shape (streams, experts)."""
+    tolerated = np.minimum(banks.tolerance_r * a + banks.tolerance_d, RATE_MAX)
+    if banks.sign > 0:
+        odds = np.array(ODDS)[None, :] * (tolerated / (1 - tolerated))[:, None]
+        return np.asarray(odds / (1 + odds))
+    seen = (banks.cand_k + a * PRIOR_TRIALS) / (banks.cand_n + PRIOR_TRIALS)
+    between = np.sqrt(a * np.maximum(seen, RATE_MIN))
+    return np.stack([np.minimum(a, tolerated), np.minimum(between, tolerated)], axis=1)

@@ -1,0 +1,6 @@
+DROP TABLE IF EXISTS period_spans;
+DROP TABLE IF EXISTS period_traces;
+DROP TABLE IF EXISTS role_spans;
+DROP TABLE IF EXISTS covered;
+DROP TABLE IF EXISTS operation_spans;
+DROP TABLE IF EXISTS facts
