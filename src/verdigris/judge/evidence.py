@@ -1,0 +1,215 @@
+"""How strong the evidence of each stream is: window by window where the roles ran side by side, one look where they did not.
+
+Both give nats that mean the same: a stream of weight w is a finding when its evidence reaches log(1/(alpha·w)).
+
+- Side by side: wealth of bets (`betting`), tempered by the dispersion between instances; decided without the instance that
+  contributes most, so that one bad instance cannot return a candidate.
+- Apart in time: one likelihood ratio per stream, tempered by what the recordings vary by themselves: between their own
+  blocks, and by how far *most* operations moved from one recording to the other (drift moves many a little; a fault moves a
+  few a lot). −log p of its tail.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from verdigris.judge.betting import advance, open_banks
+from verdigris.judge.divergence import Array, log_likelihood_ratio
+from verdigris.judge.streams import Stream
+from verdigris.judge.verdict import Signal
+
+DRIFT_MAX = 0.5
+"""Standard deviation of log odds put down to drift at the most. What moved further than that is the candidate's doing."""
+
+DRIFT_SIGNALS = (Signal.EXCLUSIVE_LATENCY, Signal.CALL_MISSING)
+DRIFT_QUANTILES = (None, 0.5, 0.75, 0.9)
+DRIFT_STEPS = 30
+CHI_SQUARE_MEDIAN = 0.4549364
+DRIFT_REQUESTS_MIN = 10
+"""Drift is measured on signals that every operation has, where both roles have at least so many requests."""
+
+BLOCK_PRIOR_WINDOWS = 10.0
+"""A stream's own dispersion between windows counts against that of all streams as this many windows would."""
+
+BLOCK_LENGTHS = (1, 3, 12)
+"""Windows per block when the dispersion between instances is estimated: bursts last longer than a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvidence:
+    """Evidence of one stream, in nats: what decides (`log_e`), the same with all instances, and its growth over the windows."""
+
+    log_e: float
+    with_all_instances: float
+    phi: float
+    trail: tuple[float, ...]
+    suspect: str | None
+    """The instance without which the evidence is weakest."""
+
+
+def side_by_side(streams: Sequence[Stream], clip: float) -> list[StreamEvidence]:
+    """Evidence where every window has both roles. `clip`: the most that one window may add, in nats."""
+    if not streams:
+        return []
+    base_n, base_k = np.array([s.base_n for s in streams]), np.array([s.base_k for s in streams])
+    cand_n, cand_k = np.array([s.cand_n.sum(axis=0) for s in streams]), np.array([s.cand_k.sum(axis=0) for s in streams])
+    phi = np.array([_phi_between_instances(s) for s in streams])
+    whole = _trails(streams, base_n, base_k, cand_n, cand_k, phi, clip)
+    decided, suspect = whole[:, -1].copy(), np.full(len(streams), -1)
+    for group in range(max(s.cand_n.shape[0] for s in streams)):
+        rows = [i for i, s in enumerate(streams) if group < s.cand_n.shape[0] > 1]
+        if not rows:
+            continue
+        fewer_n = np.array([cand_n[i] - streams[i].cand_n[group] for i in rows])
+        fewer_k = np.array([cand_k[i] - streams[i].cand_k[group] for i in rows])
+        chosen = [streams[i] for i in rows]
+        without = _trails(chosen, base_n[rows], base_k[rows], fewer_n, fewer_k, phi[rows], clip)[:, -1]
+        weaker = without < decided[rows]
+        suspect[np.array(rows)[weaker]] = group
+        decided[rows] = np.minimum(decided[rows], without)
+    return [
+        StreamEvidence(
+            float(decided[i]), float(whole[i, -1]), float(phi[i]), tuple(float(x) for x in whole[i]),
+            str(suspect[i]) if suspect[i] >= 0 else None,
+        )
+        for i in range(len(streams))
+    ]  # fmt: skip
+
+
+def apart(streams: Sequence[Stream]) -> list[StreamEvidence]:
+    """Evidence where the recordings are of different times: one look over everything."""
+    if not streams:
+        return []
+    n_b, k_b, n_c, k_c = (np.array(x, float) for x in zip(*(_pooled(s) for s in streams), strict=True))
+    r, d = np.array([s.tolerance.ratio for s in streams]), np.array([s.tolerance.difference for s in streams])
+    tau = _drift(streams)
+    phi = _phi_between_blocks(streams) + np.array([tau[_family(s)] ** 2 for s in streams]) * _information(n_b, k_b, n_c, k_c)
+    ratio = log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d) / phi
+    evidence = np.array([nats_of_tail(x) for x in ratio])
+    return [StreamEvidence(float(e), float(e), float(f), (), None) for e, f in zip(evidence, phi, strict=True)]
+
+
+def nats_of_tail(log_ratio: float) -> float:
+    """−log of the chance, under the null, of a one-sided log likelihood ratio this large (nats in, nats out)."""
+    if log_ratio <= 0:
+        return 0.0
+    root = math.sqrt(log_ratio)
+    tail = 0.5 * math.erfc(root)
+    # Beyond the range of doubles: erfc(x) ~ exp(−x²)/(x·√π).
+    return -math.log(tail) if tail > 1e-300 else log_ratio + math.log(2 * root * math.sqrt(math.pi))  # noqa: PLR2004
+
+
+def _pooled(stream: Stream) -> tuple[float, float, float, float]:
+    counts = (
+        float(stream.base_n.sum()), float(stream.base_k.sum()), float(stream.cand_n.sum()), float(stream.cand_k.sum()),
+    )  # fmt: skip
+    return (counts[2], counts[3], counts[0], counts[1]) if stream.swapped else counts
+
+
+def _trails(
+    streams: Sequence[Stream], base_n: Array, base_k: Array, cand_n: Array, cand_k: Array, phi: Array, clip: float
+) -> Array:
+    """Log wealth after each window, shape (streams, windows + 1); the first column is 0."""
+    swapped = np.array([s.swapped for s in streams])[:, None]
+    base_n, cand_n = np.where(swapped, cand_n, base_n), np.where(swapped, base_n, cand_n)
+    base_k, cand_k = np.where(swapped, cand_k, base_k), np.where(swapped, base_k, cand_k)
+    banks = open_banks(
+        np.array([s.tolerance.ratio for s in streams]),
+        np.array([s.tolerance.difference for s in streams]),
+        phi,
+        np.array([_prior(s) for s in streams]),
+        clip=clip,
+    )
+    trail = [banks.log_wealth]
+    for t in range(base_n.shape[1]):
+        banks = advance(banks, base_n[:, t], base_k[:, t], cand_n[:, t], cand_k[:, t])
+        trail.append(banks.log_wealth)
+    return np.stack(trail, axis=1)
+
+
+def _prior(stream: Stream) -> float:
+    """The rate before anything was seen: by construction of a quantile, else half an event in the prior's trials."""
+    return 1.0 - stream.quantile if stream.quantile is not None else 0.01
+
+
+def _phi_between_instances(stream: Stream) -> float:
+    """Dispersion from the baseline's instances, compared inside each window so that shared drift cancels (judge.md, 4)."""
+    n_it, k_it = stream.base_groups_n, stream.base_groups_k
+    instances = n_it.shape[0]
+    if instances < 2 or not k_it.any():  # noqa: PLR2004  # two instances make a comparison
+        return 1.0
+    n_t, k_t = n_it.sum(axis=0), k_it.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_t = np.where(n_t > 0, k_t / n_t, 0.0)
+        spread = n_it * p_t * (1 - p_t) * (1 - n_it / np.maximum(n_t, 1e-12)) * n_t / np.maximum(n_t - 1, 1.0)
+    excess = k_it - n_it * p_t
+    worst = 1.0
+    for length in BLOCK_LENGTHS:
+        blocks = excess.shape[1] // length
+        if blocks < 2:  # noqa: PLR2004  # one block cannot vary
+            break
+        cut = blocks * length
+        x = excess[:, :cut].reshape(instances, blocks, length).sum(axis=2)
+        v = spread[:, :cut].sum()
+        worst = max(worst, float((x**2).sum() / v) if v > 0 else 1.0)
+    active = float(np.count_nonzero(n_it)) or 1.0
+    rho = (worst - 1) / max(n_it.sum() / active, 1.0)
+    n_b, n_c = float(n_t.sum()), float(stream.cand_n.sum())
+    windows = max(int(np.count_nonzero(n_t)), 1)
+    phi_b = 1 + rho * n_b / windows / instances
+    phi_c = 1 + rho * n_c / windows / stream.cand_n.shape[0]
+    return max(1.0, (phi_c * n_b + phi_b * n_c) / max(n_b + n_c, 1e-12))
+
+
+def _phi_between_blocks(streams: Sequence[Stream]) -> Array:
+    """Dispersion of each stream between the baseline's windows, shrunk toward that of all streams together."""
+    chi, freedom = np.zeros(len(streams)), np.zeros(len(streams))
+    for i, stream in enumerate(streams):
+        n, k = stream.base_n, stream.base_k
+        p = k.sum() / n.sum() if n.sum() > 0 else 0.0
+        expected = n * p
+        used = expected >= 0.5  # noqa: PLR2004  # below, chi-square says nothing
+        if 0 < p < 1 and np.count_nonzero(used) > 1:
+            chi[i] = float(((k - expected)[used] ** 2 / (expected * (1 - p))[used]).sum())
+            freedom[i] = np.count_nonzero(used) - 1
+    common = max(1.0, chi.sum() / freedom.sum()) if freedom.sum() > 0 else 1.0
+    return np.maximum(1.0, (chi + BLOCK_PRIOR_WINDOWS * common) / (freedom + BLOCK_PRIOR_WINDOWS))
+
+
+def _family(stream: Stream) -> str:
+    """Streams that drift together: times, and everything else."""
+    return "time" if stream.quantile is not None else "share"
+
+
+def _information(n_b: Array, k_b: Array, n_c: Array, k_c: Array) -> Array:
+    """What the counts say about the difference of two log odds: one over the variance of its estimate."""
+    p = (k_b + k_c) / np.maximum(n_b + n_c, 1e-12)
+    return np.asarray(n_b * n_c / np.maximum(n_b + n_c, 1e-12) * p * (1 - p))
+
+
+def _drift(streams: Sequence[Stream]) -> dict[str, float]:
+    """How far the middle of all streams moved between the recordings: a standard deviation of log odds per family.
+
+    Under it, twice a stream's log likelihood ratio is chi-square (one degree of freedom, median 0.455) times
+    1 + tau²·information; tau is where the median fits.
+    """
+    found: dict[str, float] = {}
+    for family in ("time", "share"):
+        told = [s for s in streams if _family(s) == family and s.signal in DRIFT_SIGNALS and s.quantile in DRIFT_QUANTILES]
+        n_b, k_b = (np.array([float(x.sum()) for x in xs]) for xs in ([s.base_n for s in told], [s.base_k for s in told]))
+        n_c, k_c = np.array([float(s.cand_n.sum()) for s in told]), np.array([s.cand_k_strict for s in told])
+        some = (np.minimum(n_b, n_c) >= DRIFT_REQUESTS_MIN) & (k_b + k_c > 0) & (k_b + k_c < n_b + n_c)
+        n_b, k_b, n_c, k_c = n_b[some], k_b[some], n_c[some], k_c[some]
+        moved = 2 * np.maximum(
+            log_likelihood_ratio(n_b, k_b, n_c, k_c, 1.0, 0.0), log_likelihood_ratio(n_c, k_c, n_b, k_b, 1.0, 0.0)
+        )
+        information = _information(n_b, k_b, n_c, k_c)
+        low, high = 0.0, DRIFT_MAX
+        for _ in range(DRIFT_STEPS if some.any() else 0):
+            tau = (low + high) / 2
+            too_small = float(np.median(moved / (1 + tau**2 * information))) > CHI_SQUARE_MEDIAN
+            low, high = (tau, high) if too_small else (low, tau)
+        found[family] = low
+    return found

@@ -1,0 +1,262 @@
+"""From windows to a judgement. Pure: equal windows and policy give equal bytes.
+
+1. Regroup the windows into tallies, and ask first whether there is anything to see (BLIND, or nothing at all).
+2. Decide whether the roles ran side by side; that decides how evidence is counted.
+3. Ask every stream; those whose evidence reaches their threshold are findings.
+4. Rank causes. Signals of lost telemetry make BLIND, not FAIL: the candidate may be well, but nobody can see it.
+5. Without findings, ask for positive evidence: PASS, or NOT_ENOUGH_DATA with what is missing.
+"""
+
+import math
+from collections.abc import Sequence
+
+from verdigris.judge.assurance import missing_for_pass
+from verdigris.judge.betting import combine
+from verdigris.judge.blame import crosses_to_server, rank
+from verdigris.judge.effects import effect_of, share_effect
+from verdigris.judge.evidence import StreamEvidence, apart, side_by_side
+from verdigris.judge.sentences import cause_sentence, finding_sentence, summary_sentence
+from verdigris.judge.streams import Stream, streams_of
+from verdigris.judge.tallies import Tallies, tally
+from verdigris.judge.verdict import Cause, Effect, Evidence, Finding, Judgement, Outcome, Severity, Signal, StreamTrail
+from verdigris.judge.windows import Windows
+from verdigris.plan.policy import Policy
+
+JUDGE_VERSION = "1"
+"""Raised whenever equal windows may give another judgement; recorded with every verdict."""
+
+CONCURRENT_SHARE = 0.5
+"""Roles ran side by side when at least this share of the windows with traces has traces of both."""
+
+WINDOWS_MUST_AGREE = 3
+"""Side by side, no window may contribute more than one part in so many of what a finding needs."""
+
+TRAILS_MAX = 6
+
+TRUST = frozenset({Signal.NO_TRACES, Signal.ORPHANS, Signal.SAMPLING})
+"""Signals that speak against the telemetry, not against the candidate."""
+
+Judged = tuple[Stream, StreamEvidence, float]
+
+
+def judge(windows: Windows, policy: Policy) -> Judgement:
+    """Judge the candidate's windows against the baseline's."""
+    tallies = tally(windows)
+    traces = (tallies.baseline.trace_count, tallies.candidate.trace_count)
+    threshold = math.log(1 / policy.alpha)
+    if not all(traces):
+        return _nothing_to_see(tallies, threshold)
+    concurrent = ran_side_by_side(windows)
+    streams = streams_of(tallies, policy, policy.latency_margin if concurrent else policy.latency_margin_apart)
+    clip = max(1.5, (threshold + math.log(max(len(streams), 1))) / WINDOWS_MUST_AGREE)
+    evidence = side_by_side(streams, clip) if concurrent else apart(streams)
+    judged = [(s, e, threshold - math.log(s.weight)) for s, e in zip(streams, evidence, strict=True)]
+    findings = _findings(tallies, judged, threshold, concurrent=concurrent)
+    found = {f.signal for f in findings}
+    lost = {f.id for f in findings if f.signal in TRUST or _lost_sight(f, tallies)}
+    faults = [f for f in findings if f.id not in lost and f.signal is not Signal.INSTANCE]
+    missing = () if findings else tuple(missing_for_pass(tallies, policy, _common_phi(evidence), concurrent=concurrent))
+    if faults:
+        outcome = Outcome.FAIL
+    elif lost:
+        outcome = Outcome.BLIND
+    else:
+        outcome = Outcome.NOT_ENOUGH_DATA if missing or found else Outcome.PASS
+    causes = _causes(tallies, judged, findings) if outcome in {Outcome.FAIL, Outcome.BLIND} else ()
+    return Judgement(
+        verdict=outcome,
+        summary=summary_sentence(outcome, findings, causes, missing),
+        findings=findings,
+        causes=causes,
+        missing=missing,
+        notes=_notes(tallies, concurrent=concurrent),
+        concurrent=concurrent,
+        threshold=threshold,
+        trails=_trails(judged),
+    )
+
+
+def ran_side_by_side(windows: Windows) -> bool:
+    """Whether the roles' traces share most of their windows, so that drift cancels inside each."""
+    seen = [(bool(w.baseline.traces.traces), bool(w.candidate.traces.traces)) for w in windows.windows]
+    shorter = min(sum(b for b, _ in seen), sum(c for _, c in seen))
+    return shorter > 0 and sum(b and c for b, c in seen) >= CONCURRENT_SHARE * shorter
+
+
+def _nothing_to_see(tallies: Tallies, threshold: float) -> Judgement:
+    """A role without traces: a silent candidate is BLIND; without a baseline there is nothing to compare with."""
+    base, cand = tallies.baseline.trace_count, tallies.candidate.trace_count
+    if base and not cand:
+        finding = Finding(
+            "f1", Signal.NO_TRACES, Severity.CRITICAL, "", None, None,
+            Effect("traces", "count", float(base), 0.0, None, None), Evidence(0.0, threshold, base, 0),
+            f"The candidate sent no traces at all; the baseline sent {base}. Nobody can see whether it is well.",
+        )  # fmt: skip
+        return Judgement(Outcome.BLIND, finding.sentence, (finding,), (), (), (), False, threshold, ())
+    summary = "There is no baseline to compare with: it has no traces." if cand else "Neither role has any traces."
+    return Judgement(Outcome.NOT_ENOUGH_DATA, summary, (), (), (), (), False, threshold, ())
+
+
+def _findings(tallies: Tallies, judged: Sequence[Judged], threshold: float, *, concurrent: bool) -> tuple[Finding, ...]:
+    best: dict[tuple[object, ...], tuple[float, Judged, Signal]] = {}
+    for row in judged:
+        stream, evidence, needed = row
+        signal = stream.signal
+        if evidence.log_e < needed:
+            if not concurrent or evidence.with_all_instances < needed:
+                continue
+            signal = Signal.INSTANCE
+        key = (stream.operation, stream.edge, signal)
+        if key not in best or evidence.log_e - needed > best[key][0]:
+            best[key] = (evidence.log_e - needed, row, signal)
+    if concurrent and not best:
+        together = combine([e.log_e for _, e, _ in judged], [s.weight for s, _, _ in judged])
+        if together >= threshold:
+            row = max(judged, key=lambda r: r[1].log_e - r[2])
+            best[row[0].operation, row[0].edge, row[0].signal] = (0.0, row, row[0].signal)
+    own = {stream.operation for _, (stream, _, _), signal in best.values() if signal is Signal.EXCLUSIVE_LATENCY}
+    kept = [
+        (row, signal) for _, row, signal in best.values() if not (signal is Signal.LATENCY and row[0].operation in own)
+    ]
+    made = [_finding(tallies, row, signal) for row, signal in kept] + _sampling(tallies, threshold)
+    rank_of = list(Severity)
+    ordered = sorted(
+        made, key=lambda f: (rank_of.index(f.severity), f.evidence.threshold - f.evidence.log_e, f.signal.value, str(f.edge or f.operation))
+    )
+    return tuple(
+        Finding(f"f{i}", f.signal, f.severity, f.service, f.operation, f.edge, f.effect, f.evidence, f.sentence)
+        for i, f in enumerate(ordered, 1)
+    )
+
+
+def _finding(tallies: Tallies, row: Judged, signal: Signal) -> Finding:
+    stream, evidence, needed = row
+    effect = effect_of(stream, tallies, evidence.phi)
+    operation = stream.edge.callee if stream.edge is not None else stream.operation
+    suspect = ""
+    if signal is Signal.INSTANCE and evidence.suspect is not None:
+        suspect = tallies.candidate.operations[stream.operation].groups[int(evidence.suspect)]
+    blind = stream.edge is not None and stream.signal is Signal.CALL_MISSING and crosses_to_server(stream.edge)
+    return Finding(
+        "", signal, _severity(stream, effect, tallies), operation.service if blind or stream.edge is None else stream.operation.service,
+        operation, stream.edge, effect,
+        Evidence(
+            evidence.with_all_instances if signal is Signal.INSTANCE else evidence.log_e, needed,
+            round(float(stream.base_n.sum())), round(float(stream.cand_n.sum())),
+        ),
+        finding_sentence(stream, signal, effect, suspect),
+    )  # fmt: skip
+
+
+def _severity(stream: Stream, effect: Effect, tallies: Tallies) -> Severity:
+    """Critical: an open door, 5 % more failures, or a fifth of the request's time; minor: under a hundredth."""
+    if stream.signal is Signal.REFUSED_LESS:
+        return Severity.CRITICAL
+    change = abs((effect.candidate or 0.0) - (effect.baseline or 0.0))
+    if effect.unit == "ms":
+        change /= max(tallies.baseline.operations[stream.operation].trace_ms, 1e-9)
+        critical, minor = 0.2, 0.01
+    else:
+        critical, minor = 0.05, 0.01
+    return Severity.CRITICAL if change >= critical else Severity.MINOR if change < minor else Severity.MAJOR
+
+
+def _lost_sight(finding: Finding, tallies: Tallies) -> bool:
+    """Whether a missing call is a missing *span*: the caller's client span is there and did not fail more, the server's is not."""
+    if finding.signal is not Signal.CALL_MISSING or finding.edge is None or not crosses_to_server(finding.edge):
+        return False
+    base, cand = (r.operations[finding.edge.caller] for r in (tallies.baseline, tallies.candidate))
+    failed_more = float(cand.errors.sum()) / max(cand.n, 1e-12) - float(base.errors.sum()) / max(base.n, 1e-12)
+    lost = (finding.effect.baseline or 0.0) - (finding.effect.candidate or 0.0)
+    return failed_more < lost / 2
+
+
+def _sampling(tallies: Tallies, threshold: float) -> list[Finding]:
+    """Unequal sampling: one role's traces carry a threshold (`ot=th`) that the other's do not."""
+    base, cand = tallies.baseline, tallies.candidate
+    shares = {
+        t: (base.thresholds.get(t, 0) / base.trace_count, cand.thresholds.get(t, 0) / cand.trace_count)
+        for t in sorted(base.thresholds.keys() | cand.thresholds.keys())
+    }
+    differing = [(abs(b - c), t, b, c) for t, (b, c) in shares.items() if abs(b - c) > 0.5]  # noqa: PLR2004  # most traces
+    if not differing:
+        return []
+    _, threshold_text, b, c = max(differing)
+    effect = share_effect(
+        f"traces sampled with th:{threshold_text}", b * base.trace_count, base.trace_count, c * cand.trace_count, cand.trace_count, 1.0
+    )
+    sentence = (
+        f"The roles are sampled differently: {b:.0%} of the baseline's traces and {c:.0%} of the candidate's carry the "
+        f"threshold th:{threshold_text}. What is compared is not the same share of requests."
+    )
+    evidence = Evidence(threshold, threshold, base.trace_count, cand.trace_count)
+    return [Finding("", Signal.SAMPLING, Severity.MAJOR, "", None, None, effect, evidence, sentence)]
+
+
+def _causes(tallies: Tallies, judged: Sequence[Judged], findings: Sequence[Finding]) -> tuple[Cause, ...]:
+    suspects = rank(tallies, judged)
+    reach = _reach(tallies)
+    causes = []
+    for suspect in suspects:
+        explained = tuple(f.id for f in findings if f.service == suspect.service or suspect.service in reach.get(f.service, ()))
+        causes.append(Cause(suspect.service, suspect.operation, round(suspect.share, 4), cause_sentence(suspect, tallies), explained))
+    return tuple(causes)
+
+
+def _reach(tallies: Tallies) -> dict[str, frozenset[str]]:
+    """For each service, all that it calls, directly or through others."""
+    direct: dict[str, set[str]] = {}
+    for role in (tallies.baseline, tallies.candidate):
+        for edge in role.edges:
+            direct.setdefault(edge.caller.service, set()).add(edge.callee.service)
+    reached: dict[str, frozenset[str]] = {}
+    for service in direct:
+        seen, waiting = set[str](), [service]
+        while waiting:
+            for callee in direct.get(waiting.pop(), ()):
+                if callee not in seen:
+                    seen.add(callee)
+                    waiting.append(callee)
+        reached[service] = frozenset(seen)
+    return reached
+
+
+def _common_phi(evidence: Sequence[StreamEvidence]) -> float:
+    """One dispersion for all questions of a PASS: the middle of what the streams have."""
+    ordered = sorted(e.phi for e in evidence)
+    return ordered[len(ordered) // 2] if ordered else 1.0
+
+
+def _trails(judged: Sequence[Judged]) -> tuple[StreamTrail, ...]:
+    """How evidence grew, for the strongest streams (one per operation, edge and signal)."""
+    seen: set[tuple[object, ...]] = set()
+    trails = []
+    for stream, evidence, _ in sorted(judged, key=lambda r: r[2] - r[1].log_e):
+        key = (stream.operation, stream.edge, stream.signal)
+        if key in seen or not evidence.trail:
+            continue
+        seen.add(key)
+        trails.append(StreamTrail(stream.operation, stream.edge, stream.signal, tuple(round(x, 4) for x in evidence.trail)))
+        if len(trails) == TRAILS_MAX:
+            break
+    return tuple(trails)
+
+
+def _notes(tallies: Tallies, *, concurrent: bool) -> tuple[str, ...]:
+    notes = []
+    if not concurrent:
+        notes.append(
+            "The recordings are of different times, so drift between them does not cancel: margins are wider (19 % instead of "
+            "9 %), and evidence is weakened by how much the recordings vary by themselves and by how far most operations moved."
+        )
+    for role, other, word in (
+        (tallies.baseline, tallies.candidate, "baseline"),
+        (tallies.candidate, tallies.baseline, "candidate"),
+    ):
+        alone = sorted(role.services - other.services)
+        if alone:
+            notes.append(f"Services seen only in the {word}: {', '.join(alone[:10])}{' …' if len(alone) > 10 else ''}.")  # noqa: PLR2004
+    instances = {len(t.groups) for t in tallies.candidate.operations.values()}
+    if concurrent and max(instances, default=0) < 3:  # noqa: PLR2004
+        notes.append("The candidate has fewer than three instances of its services: one bad instance is hard to tell from a bad candidate.")
+    return tuple(notes)

@@ -1,0 +1,109 @@
+"""Plain sentences for tired people. Numbers, names, no adjectives."""
+
+from collections.abc import Sequence
+
+from verdigris.judge.blame import Excess, Suspect
+from verdigris.judge.streams import Stream
+from verdigris.judge.tallies import Tallies
+from verdigris.judge.verdict import Cause, Effect, Finding, Missing, Outcome, Signal
+
+
+def ms(value: float | None) -> str:
+    """A time with three significant digits and its unit."""
+    if value is None:
+        return "?"
+    return f"{value / 1000:.3g} s" if value >= 1000 else f"{value:.3g} ms"  # noqa: PLR2004
+
+
+def share(value: float | None) -> str:
+    """A share in per cent, two significant digits where it is small."""
+    if value is None:
+        return "?"
+    return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"  # noqa: PLR2004
+
+
+def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: str) -> str:
+    """What is wrong, where, by how much."""
+    moved = _moved(effect)
+    where, edge = str(stream.operation), stream.edge
+    match signal:
+        case Signal.EXCLUSIVE_LATENCY:
+            return f"{where} takes longer by itself: {moved}."
+        case Signal.LATENCY:
+            return f"{where} is slower: {moved}."
+        case Signal.ERRORS:
+            return f"{where} fails more often: {moved}."
+        case Signal.NEW_ERROR_KIND:
+            return f"{where} fails in a way the baseline never did: {moved}."
+        case Signal.REFUSED_MORE:
+            return f"{where} refuses more requests for want of credentials (401, 403): {moved}."
+        case Signal.REFUSED_LESS:
+            return f"{where} refuses fewer requests for want of credentials (401, 403): {moved}. A door may stand open."
+        case Signal.REJECTED:
+            return f"{where} rejects more requests (4xx): {moved}."
+        case Signal.ORPHANS:
+            return f"Spans of {where} name a parent that never came: {moved}. Part of the trace is not being recorded."
+        case Signal.CALL_MISSING if edge is not None and edge.callee.service != edge.caller.service and edge.callee.kind == "Server":
+            return f"{edge.caller} makes its call, but no span of {edge.callee} comes: {moved}."
+        case Signal.CALL_MISSING if edge is not None:
+            return f"{edge.caller} no longer makes its call to {edge.callee}: {moved}."
+        case Signal.CALL_EXTRA if edge is not None:
+            return f"{edge.caller} calls {edge.callee} more often than before: {moved}."
+        case _:
+            return f"One instance ({suspect}) shows this, the others do not: {where}, {effect.measure} {moved}."
+
+
+def cause_sentence(suspect: Suspect, tallies: Tallies) -> str:
+    """Why this service is blamed, from its largest excess."""
+    excess = suspect.excess[0]
+    text = _excess(excess, suspect.service, tallies)
+    more = len({(e.operation, e.signal) for e in suspect.excess}) - 1
+    return text + (f", and {more} more sign{'s' if more > 1 else ''}." if more else ".")
+
+
+def summary_sentence(outcome: Outcome, findings: Sequence[Finding], causes: Sequence[Cause], missing: Sequence[Missing]) -> str:
+    """The verdict in one sentence."""
+    match outcome:
+        case Outcome.FAIL:
+            likely = f"; the likeliest cause is {causes[0].service} ({share(causes[0].share)} of the excess)" if causes else ""
+            return f"The candidate is worse in {len(findings)} way{'s' if len(findings) > 1 else ''}{likely}."
+        case Outcome.BLIND:
+            return f"The candidate cannot be seen well enough to judge: {findings[0].sentence}"
+        case Outcome.NOT_ENOUGH_DATA if findings:
+            return f"No verdict on the candidate as a whole: {findings[0].sentence}"
+        case Outcome.NOT_ENOUGH_DATA:
+            most = max(missing, key=lambda m: m.need - m.have, default=None)
+            about = f"; most is lacking for {most.operation} ({most.signal.value}): {most.have:,} of about {most.need:,} requests" if most else ""
+            return f"Nothing wrong was found, but {len(missing)} of the questions a PASS must answer have no answer yet{about}."
+        case Outcome.PASS:
+            return "The candidate is no worse than the baseline, within the stated tolerances, wherever there is traffic to tell."
+
+
+def _moved(effect: Effect) -> str:
+    show = ms if effect.unit == "ms" else share
+    return f"{effect.measure} {show(effect.baseline)} → {show(effect.candidate)}"
+
+
+def _excess(excess: Excess, service: str, tallies: Tallies) -> str:
+    operation = excess.operation
+    base, cand = tallies.baseline.operations.get(operation), tallies.candidate.operations.get(operation)
+    own = f"{ms(base.exclusive_ms)} → {ms(cand.exclusive_ms)}" if base is not None and cand is not None else ""
+    if excess.between is not None and service == excess.between[1]:
+        return f"{excess.between[0]} waits longer for it than its own work explains ({operation}: {own} a request)"
+    if excess.signal is Signal.EXCLUSIVE_LATENCY:
+        peer = max(cand.peers, key=lambda p: (cand.peers[p], p)) if cand is not None and cand.peers else ""
+        outside = f", waiting for {peer}" if operation.kind == "Client" and peer and excess.between is None else ""
+        return f"{operation} takes longer by itself ({own} a request{outside})"
+    if excess.signal is Signal.CALL_MISSING:
+        if excess.edge is not None and excess.edge.callee == operation:
+            return f"its calls are made, but its spans do not come ({operation})"
+        caller = excess.edge.caller if excess.edge is not None else operation
+        return f"requests of {caller} stop short after {operation}"
+    if excess.signal is Signal.CALL_EXTRA and excess.edge is not None:
+        return f"it calls {excess.edge.callee} more often than before"
+    return {
+        Signal.ERRORS: f"errors begin in {operation}",
+        Signal.REFUSED_MORE: f"{operation} refuses more requests for want of credentials",
+        Signal.REFUSED_LESS: f"{operation} lets requests in that the baseline refuses",
+        Signal.REJECTED: f"{operation} rejects more requests",
+    }.get(excess.signal, f"{operation}: {excess.signal.value}")

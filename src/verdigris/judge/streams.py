@@ -1,0 +1,149 @@
+"""The questions: streams of paired counts, one per signal of an operation or edge (judge.md, section 2).
+
+A stream has, per window and role, n trials and k bad events, and a tolerance. Everything after this is arithmetic on pairs.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from verdigris.judge.divergence import Array
+from verdigris.judge.tallies import EdgeTally, OperationTally, Tallies, TimeHistogram
+from verdigris.judge.verdict import Signal
+from verdigris.judge.windows import BUCKETS_PER_OCTAVE, Edge, Operation
+from verdigris.plan.policy import Policy, Tolerance
+
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+QUANTILES_PASS = (0.5, 0.9, 0.99)
+
+BASELINE_BAD_MIN = 1.0
+"""A quantile is asked about only where the baseline has at least so many requests above it."""
+
+EXCLUSIVE, DURATION, ERRORS, REFUSED, REJECTED, STRUCTURE, REST = 0.3, 0.1, 0.2, 0.05, 0.05, 0.2, 0.1
+"""How an operation's weight is shared between its kinds of signal; they sum to 1. Refused is two signals of this weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One question. `base_*` have shape (windows,), `cand_*` (groups, windows). `weight` is its share of alpha, sum ≤ 1."""
+
+    operation: Operation
+    edge: Edge | None
+    signal: Signal
+    quantile: float | None
+    threshold_ms: float | None
+    """For latency: the baseline's time above which a request counts as slow; the candidate's allowance comes on top."""
+    tolerance: Tolerance
+    weight: float
+    base_n: Array
+    base_k: Array
+    cand_n: Array
+    cand_k: Array
+    base_groups_n: Array
+    base_groups_k: Array
+    cand_k_strict: float
+    """The candidate's bad events by the baseline's own threshold, without the allowance: what drift is measured by."""
+    swapped: bool = False
+    """The question is asked with the roles exchanged: "the baseline has more than the candidate" (of k, with its tolerance)."""
+
+
+def bucket_ms(bucket: int) -> float:
+    """Upper bound of a histogram bucket, in milliseconds."""
+    return float(2.0 ** ((bucket + 1) / BUCKETS_PER_OCTAVE)) / 1e6
+
+
+def operation_weights(tallies: Tallies) -> dict[Operation, float]:
+    """Half of alpha equally over the baseline's operations, half by their share of its requests. Sums to 1."""
+    requests = {operation: t.n for operation, t in tallies.baseline.operations.items()}
+    total = sum(requests.values()) or 1.0
+    return {operation: 0.5 / len(requests) + 0.5 * n / total for operation, n in requests.items()}
+
+
+def streams_of(tallies: Tallies, policy: Policy, margin: float) -> list[Stream]:
+    """All streams that find faults, for the baseline's operations that the candidate shows too. `margin` is latency's."""
+    found: list[Stream] = []
+    edges_of: dict[Operation, list[Edge]] = {}
+    for edge in sorted(tallies.baseline.edges.keys() | tallies.candidate.edges.keys()):
+        edges_of.setdefault(edge.caller, []).append(edge)
+    for operation, weight in operation_weights(tallies).items():
+        base, cand = tallies.baseline.operations[operation], tallies.candidate.operations.get(operation)
+        if cand is None:
+            continue
+        found += _latency(operation, base, cand, Signal.EXCLUSIVE_LATENCY, policy, margin, weight * EXCLUSIVE)
+        found += _latency(operation, base, cand, Signal.LATENCY, policy, margin, weight * DURATION)
+        found += _outcomes(operation, base, cand, policy, weight)
+        edges = edges_of.get(operation, [])
+        for edge in edges:
+            found += _structure(edge, base, cand, tallies, policy, weight * STRUCTURE / len(edges))
+    return found
+
+
+def slow_buckets(base: TimeHistogram, q: float, margin: float, floor_ms: float) -> tuple[int, int]:
+    """The baseline's q-quantile bucket and the bucket that the candidate may reach: later by the margin or the floor."""
+    bucket = base.quantile(q)
+    by_margin = bucket + round(BUCKETS_PER_OCTAVE * math.log2(1 + margin))
+    by_floor = math.floor(BUCKETS_PER_OCTAVE * math.log2(max((bucket_ms(bucket) + floor_ms) * 1e6, 1.0)))
+    return bucket, max(by_margin, by_floor)
+
+
+def _latency(
+    operation: Operation, base: OperationTally, cand: OperationTally, signal: Signal, policy: Policy, margin: float, weight: float
+) -> Iterator[Stream]:
+    exclusive = signal is Signal.EXCLUSIVE_LATENCY
+    slow_base, slow_cand = (base.exclusives, cand.exclusives) if exclusive else (base.durations, cand.durations)
+    asked = [q for q in QUANTILES if base.n * (1 - q) >= BASELINE_BAD_MIN]
+    for q in asked:
+        own, allowed = slow_buckets(slow_base, q, margin, policy.latency_floor_share * base.trace_ms)
+        yield Stream(
+            operation, None, signal, q, bucket_ms(own), Tolerance(), weight / len(asked),
+            *_counts(base.requests, slow_base.above(own)), cand.requests, slow_cand.above(allowed),
+            base.requests, slow_base.above(own), float(slow_cand.above(own).sum()),
+        )  # fmt: skip
+
+
+def _outcomes(operation: Operation, base: OperationTally, cand: OperationTally, policy: Policy, weight: float) -> Iterator[Stream]:
+    def stream(signal: Signal, tolerance: Tolerance, share: float, base_k: Array, cand_k: Array) -> Stream:
+        return Stream(
+            operation, None, signal, None, None, tolerance, weight * share,
+            *_counts(base.requests, base_k), cand.requests, cand_k, base.requests, base_k, float(cand_k.sum()),
+            swapped=signal is Signal.REFUSED_LESS,
+        )  # fmt: skip
+
+    yield stream(Signal.ERRORS, policy.errors, ERRORS, base.errors, cand.errors)
+    yield stream(Signal.REFUSED_MORE, policy.refused, REFUSED, base.refused, cand.refused)
+    yield stream(Signal.REJECTED, policy.rejected, REJECTED, base.rejected, cand.rejected)
+    yield stream(Signal.ORPHANS, policy.structure, REST / 2, base.orphans, cand.orphans)
+    # "Fewer are refused" is "the baseline refuses more": the same question with the roles exchanged.
+    yield stream(Signal.REFUSED_LESS, policy.refused, REFUSED, base.refused, cand.refused)
+    new = [counts for kind, counts in cand.error_kinds.items() if kind not in base.error_kinds]
+    if new:
+        yield stream(Signal.NEW_ERROR_KIND, policy.new_error_kind, REST / 2, np.zeros_like(base.requests), np.sum(new, axis=0))
+
+
+def _structure(
+    edge: Edge, base: OperationTally, cand: OperationTally, tallies: Tallies, policy: Policy, weight: float
+) -> Iterator[Stream]:
+    nothing = EdgeTally(*(np.zeros(base.requests.shape[1]) for _ in range(2)), np.zeros((base.requests.shape[1], 1)))
+    before, after = tallies.baseline.edges.get(edge, nothing), tallies.candidate.edges.get(edge, nothing)
+    base_n, cand_n = base.requests.sum(axis=0), cand.requests.sum(axis=0)
+    calls = before.calls.sum(axis=0)
+    absent = base_n.sum() - before.present.sum()
+    cumulative = np.cumsum(np.concatenate([[absent], calls[1:]]))
+    usual = int(np.searchsorted(cumulative, 0.99 * cumulative[-1] * (1 - 1e-12)))
+    # A call that most requests make is missed where it lacks; one that few make, where it is seen less often.
+    rare = absent > base_n.sum() / 2
+    missing = (before.present, after.present) if rare else (base_n - before.present, cand_n - after.present)
+    extra = (before.calls[:, usual + 1 :].sum(axis=1), after.calls[:, usual + 1 :].sum(axis=1))
+    for signal, (base_k, cand_k), swapped in ((Signal.CALL_MISSING, missing, rare), (Signal.CALL_EXTRA, extra, False)):
+        yield Stream(
+            edge.caller, edge, signal, None, None, policy.structure, weight / 2,
+            base_n, np.maximum(base_k, 0), cand_n[None, :], np.maximum(cand_k, 0)[None, :],
+            base_n[None, :], np.maximum(base_k, 0)[None, :], float(cand_k.sum()), swapped=bool(rare and swapped),
+        )  # fmt: skip
+
+
+def _counts(n: Array, k: Array) -> tuple[Array, Array]:
+    """Summed over instances."""
+    return n.sum(axis=0), k.sum(axis=0)
