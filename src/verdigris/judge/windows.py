@@ -6,7 +6,7 @@ and so be equal byte for byte in any order of arrival, weights are integers in u
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -141,6 +141,34 @@ class Windows:
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, in hex."""
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
+
+
+def merge(parts: Iterable[Windows]) -> Windows:
+    """One set of windows from several, of different periods or of different roles.
+
+    Raises: ValueError: two parts have the same role in the same window, or windows of different lengths.
+    """
+    halves: dict[int, dict[Role, RoleWindow]] = {}
+    lengths: set[int] = set()
+    for part in parts:
+        lengths.add(part.window_s)
+        for window in part.windows:
+            for role in Role:
+                half = window.of(role)
+                if not half.traces.traces:
+                    continue
+                if role in halves.setdefault(window.start_unix_s, {}):
+                    msg = f"two parts have the {role.value} in the window at {window.start_unix_s}"
+                    raise ValueError(msg)
+                halves[window.start_unix_s][role] = half
+    if len(lengths) != 1:
+        msg = f"the parts have windows of {sorted(lengths)} seconds; they must be of one length"
+        raise ValueError(msg)
+    empty = RoleWindow()
+    windows = (
+        Window(start, roles.get(Role.BASELINE, empty), roles.get(Role.CANDIDATE, empty)) for start, roles in sorted(halves.items())
+    )
+    return Windows(lengths.pop(), tuple(windows))
 
 
 def _window(window: Window) -> dict[str, object]:

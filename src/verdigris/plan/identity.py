@@ -39,6 +39,10 @@ class IdentityMatch:
         return ",".join(f"{key}={pattern}" for key, pattern in self.patterns.items())
 
 
+EVERY_SPAN = IdentityMatch({"": "*"})
+"""Matches all: no span has an attribute without a name, and `*` matches what is absent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The two roles' matches. A role without a match claims no span of its own."""

@@ -13,7 +13,7 @@ from verdigris.plan.identity import Identity
 WINDOW_S = 10
 """Length of a window in seconds of event time."""
 
-HORIZON_S = 300
+HORIZON_S = 60
 """How far around a period the spans of its traces are looked for, in seconds. What lies further off is cut, and counts as orphans."""
 
 TRACE_SPANS_MAX = 2_000

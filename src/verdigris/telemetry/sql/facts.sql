@@ -11,7 +11,8 @@ WITH
 SELECT
     reinterpretAsUInt128(reverse(unhex(TraceId))) AS trace,
     reinterpretAsUInt64(reverse(unhex(SpanId))) AS span,
-    reinterpretAsUInt64(reverse(unhex(ParentSpanId))) AS parent,
+    -- A span that names itself as its parent (seen in real data) is a root.
+    if(ParentSpanId = SpanId, 0, reinterpretAsUInt64(reverse(unhex(ParentSpanId)))) AS parent,
     toUnixTimestamp64Nano(Timestamp) AS start_ns,
     toInt64(greatest(Duration, 0)) AS duration_ns,
     multiIf(

@@ -1,0 +1,210 @@
+//! Lists of attributes: the entries of an Arrow map column while it grows.
+
+use crate::dictionary::{Keys, NO_KEY};
+use crate::error::Result;
+use crate::limits::{Limits, clip};
+use crate::tally::Tally;
+use crate::text::{TextColumn, offset, place};
+use crate::value::ValueWriter;
+use crate::wire;
+
+/// What all columns of one table share.
+pub struct Shared {
+    /// The bounds.
+    pub limits: Limits,
+    /// What was left out.
+    pub tally: Tally,
+    /// The attribute keys of all columns.
+    pub keys: Keys,
+}
+
+impl Shared {
+    /// `text` within the limit; counts the cut.
+    #[inline]
+    pub fn clip<'t>(&mut self, text: &'t str) -> &'t str {
+        let clipped = clip(text, self.limits.value_bytes);
+        self.tally.truncated_values += u64::from(clipped.len() < text.len());
+        clipped
+    }
+}
+
+/// A column of attribute lists, the last of which may still be open.
+///
+/// Write an attribute so: [`Attributes::admit`], then its value into [`Attributes::value`], then its key with
+/// [`Attributes::close_entry`]. Of several attributes with the same key in a list the last counts, in the place of the last.
+pub struct Attributes {
+    /// Where each list starts, and at last where the closed ones end.
+    lists: Vec<i32>,
+    keys: Vec<i32>,
+    values: TextColumn,
+    /// Attributes offered to the open list.
+    offered: usize,
+    previous_key: i32,
+    /// For each key, the last list that had it, counted from one.
+    last_list: Vec<u64>,
+    /// The open list, counted from one over the life of the column.
+    list: u64,
+    /// Entries of the open list that a later one with the same key replaces.
+    replaced: Vec<usize>,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self {
+            lists: vec![0],
+            keys: Vec::new(),
+            values: TextColumn::default(),
+            offered: 0,
+            previous_key: NO_KEY,
+            last_list: Vec::new(),
+            list: 1,
+            replaced: Vec::new(),
+        }
+    }
+}
+
+/// The buffers of a finished column.
+pub struct AttributeParts {
+    /// Offsets of the lists into the entries.
+    pub lists: Vec<i32>,
+    /// Key of each entry, an index into [`Keys`].
+    pub keys: Vec<i32>,
+    /// Value of each entry.
+    pub values: TextColumn,
+}
+
+impl Attributes {
+    /// Room for `lists` more lists.
+    pub fn reserve(&mut self, lists: usize) {
+        self.lists.reserve(lists);
+    }
+
+    /// Bytes of values and entries.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.values.bytes() + 2 * size_of::<i32>() * self.keys.len()
+    }
+
+    /// Keys and values of all entries.
+    pub fn entries(&self) -> impl Iterator<Item = (i32, &[u8])> {
+        // As many values as keys, so neither is cut short.
+        self.keys.iter().zip(0..).map(|(&key, index)| (key, self.values.get(index).unwrap_or_default()))
+    }
+
+    /// Whether the open list takes one more attribute; if not, it is counted as dropped.
+    #[inline]
+    pub fn admit(&mut self, shared: &mut Shared) -> bool {
+        self.offered += 1;
+        let admitted = self.offered <= shared.limits.attributes;
+        shared.tally.dropped_attributes += u64::from(!admitted);
+        admitted
+    }
+
+    /// Where to write the value of the attribute just admitted.
+    #[inline]
+    pub fn value(&mut self, shared: &Shared) -> ValueWriter<'_> {
+        ValueWriter::new(self.values.open(), shared.limits.value_bytes)
+    }
+
+    /// Ends an attribute whose value is written; `key` is its key as found at `key_at` in the body, not yet known to be UTF-8.
+    #[inline]
+    pub fn close_entry(&mut self, shared: &mut Shared, key: &[u8], key_at: usize) -> Result<()> {
+        let key = if let Some(index) = shared.keys.find(self.previous_key, key) {
+            index
+        } else {
+            let key = shared.clip(wire::utf8(key, key_at)?);
+            shared.keys.add(self.previous_key, key)?
+        };
+        self.previous_key = key;
+        self.note_list(key);
+        self.keys.push(key);
+        self.values.close()?;
+        Ok(())
+    }
+
+    /// Remembers that the open list has `key`, and what it replaces if it had it already.
+    #[inline]
+    fn note_list(&mut self, key: i32) {
+        let slot = place(key);
+        if slot >= self.last_list.len() {
+            self.last_list.resize(slot + 1, 0);
+        }
+        if self.last_list[slot] == self.list {
+            let start = self.open_at();
+            let earlier = self.keys[start..].iter().rposition(|&other| other == key);
+            self.replaced.extend(earlier.map(|at| start + at));
+        }
+        self.last_list[slot] = self.list;
+    }
+
+    fn open_at(&self) -> usize {
+        self.lists.last().map_or(0, |&end| place(end))
+    }
+
+    /// Ends the open list.
+    #[inline]
+    pub fn close_list(&mut self) -> Result<()> {
+        if !self.replaced.is_empty() {
+            self.drop_replaced()?;
+        }
+        self.lists.push(offset(self.keys.len())?);
+        self.start_list();
+        Ok(())
+    }
+
+    #[cold]
+    fn drop_replaced(&mut self) -> Result<()> {
+        let start = self.open_at();
+        self.replaced.sort_unstable();
+        let replaced = std::mem::take(&mut self.replaced);
+        self.values.retain_from(start, |entry| replaced.binary_search(&entry).is_err())?;
+        let mut entry = start;
+        let mut kept = start;
+        while entry < self.keys.len() {
+            if replaced.binary_search(&entry).is_err() {
+                self.keys[kept] = self.keys[entry];
+                kept += 1;
+            }
+            entry += 1;
+        }
+        self.keys.truncate(kept);
+        Ok(())
+    }
+
+    /// Forgets the open list and all but the first `lists` closed ones.
+    pub fn truncate(&mut self, lists: usize) {
+        self.lists.truncate(lists + 1);
+        let entries = self.open_at();
+        self.keys.truncate(entries);
+        self.values.truncate(entries);
+        self.start_list();
+    }
+
+    #[inline]
+    fn start_list(&mut self) {
+        self.offered = 0;
+        self.previous_key = NO_KEY;
+        self.list += 1;
+        self.replaced.clear();
+    }
+
+    /// Closed lists.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lists.len() - 1
+    }
+
+    /// Whether there is no closed list.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The finished buffers.
+    #[must_use]
+    pub fn into_parts(self) -> AttributeParts {
+        AttributeParts { lists: self.lists, keys: self.keys, values: self.values }
+    }
+}

@@ -1,0 +1,152 @@
+//! Attribute values as text, the form in which the span table holds them.
+//!
+//! A string is itself; a bool `true` or `false`; an integer decimal; a double as in [`crate::number`]; bytes are base64; a value that
+//! is absent is the empty text. An array or a key-value list is compact JSON, in the order sent, where bytes are a base64
+//! string, a double that is no number is a string and an absent value is `null`.
+
+use crate::base64;
+use crate::limits::clip;
+use crate::number;
+
+/// Writes one value to the end of a buffer, never more than it has room for.
+pub struct ValueWriter<'a> {
+    text: &'a mut Vec<u8>,
+    end_max: usize,
+    cut: bool,
+}
+
+/// A point to go back to: of several members of a oneof the last counts.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    length: usize,
+    cut: bool,
+}
+
+impl<'a> ValueWriter<'a> {
+    /// Appends to `text`, at most `bytes`.
+    #[inline]
+    pub fn new(text: &'a mut Vec<u8>, bytes: usize) -> Self {
+        let end_max = text.len().saturating_add(bytes);
+        Self { text, end_max, cut: false }
+    }
+
+    /// Where the text ends now.
+    #[inline]
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { length: self.text.len(), cut: self.cut }
+    }
+
+    /// Forgets what was written since `mark`.
+    #[inline]
+    pub fn rewind(&mut self, mark: Mark) {
+        self.text.truncate(mark.length);
+        self.cut = mark.cut;
+    }
+
+    /// Whether something did not fit.
+    #[inline]
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Text as it is.
+    #[inline]
+    pub fn raw(&mut self, piece: &str) {
+        let room = self.end_max - self.text.len();
+        if piece.len() <= room && !self.cut {
+            self.text.extend_from_slice(piece.as_bytes());
+        } else {
+            self.raw_cut(piece);
+        }
+    }
+
+    #[cold]
+    fn raw_cut(&mut self, piece: &str) {
+        if !self.cut {
+            let room = self.end_max - self.text.len();
+            self.text.extend_from_slice(clip(piece, room).as_bytes());
+            self.cut = true;
+        }
+    }
+
+    /// Text of its own; in JSON a string.
+    #[inline]
+    pub fn string(&mut self, value: &str, in_json: bool) {
+        if in_json {
+            self.json_string(value);
+        } else {
+            self.raw(value);
+        }
+    }
+
+    /// `true` or `false`.
+    #[inline]
+    pub fn bool(&mut self, value: bool) {
+        self.raw(if value { "true" } else { "false" });
+    }
+
+    /// Decimal.
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        self.raw(itoa::Buffer::new().format(value));
+    }
+
+    /// Shortest text that reads back; in JSON a string if it is no number.
+    #[inline(never)]
+    pub fn double(&mut self, value: f64, in_json: bool) {
+        let mut text = String::with_capacity(24);
+        number::push_double(value, &mut text);
+        self.string(&text, in_json && !value.is_finite());
+    }
+
+    /// Base64, padded; in JSON a string.
+    #[inline(never)]
+    pub fn bytes(&mut self, value: &[u8], in_json: bool) {
+        if in_json {
+            self.raw("\"");
+        }
+        for group in value.chunks(3) {
+            self.raw(std::str::from_utf8(&base64::quad(group)).unwrap_or_default());
+            if self.cut {
+                return;
+            }
+        }
+        if in_json {
+            self.raw("\"");
+        }
+    }
+
+    /// A JSON string, quoted, with the escapes that RFC 8259 demands and no others.
+    #[inline(never)]
+    pub fn json_string(&mut self, value: &str) {
+        self.raw("\"");
+        let mut done = 0;
+        for (at, byte) in value.bytes().enumerate() {
+            let escape = match byte {
+                b'"' => "\\\"",
+                b'\\' => "\\\\",
+                b'\n' => "\\n",
+                b'\r' => "\\r",
+                b'\t' => "\\t",
+                8 => "\\b",
+                12 => "\\f",
+                0..0x20 => "",
+                _ => continue,
+            };
+            self.raw(&value[done..at]);
+            if escape.is_empty() {
+                self.raw(&format!("\\u{byte:04x}"));
+            } else {
+                self.raw(escape);
+            }
+            done = at + 1;
+            if self.cut {
+                return;
+            }
+        }
+        self.raw(&value[done..]);
+        self.raw("\"");
+    }
+}

@@ -1,0 +1,130 @@
+"""The OTLP decoder: one trace body in, one Arrow record batch out. Written in Rust under `native/`."""
+# ruff: noqa: PYI021  these docstrings are the reference; the Rust side points here
+
+from typing import Literal, final
+
+from typing_extensions import Buffer, CapsuleType
+
+class DecodeError(ValueError):
+    """The body cannot be decoded. Safe: nothing of it was kept.
+
+    The message names what was found and what the sender should change.
+    """
+
+    kind: str
+    """Stable: truncated, bad_varint, bad_wire_type, bad_utf8, bad_json, bad_enum, too_large, too_deep, bad_encoding or internal."""
+    offset: int
+    """Bytes from the start of the decompressed body."""
+
+@final
+class Limits:
+    """Bounds on what one body may hold.
+
+    Beyond `attributes`, `events` and `links` the rest of the list is dropped and counted; beyond `value_bytes` a text is cut
+    between two characters and counted; beyond any other bound decoding fails with kind `too_large` or `too_deep`.
+
+    Raises: ValueError: `depth` above 128, or `table_bytes` of 2**31 or more. OverflowError: a negative limit.
+    """
+
+    def __new__(
+        cls,
+        *,
+        body_bytes: int = 67108864,
+        decoded_bytes: int = 268435456,
+        table_bytes: int = 1073741824,
+        depth: int = 32,
+        spans: int = 1_000_000,
+        attributes: int = 256,
+        events: int = 1024,
+        links: int = 1024,
+        value_bytes: int = 32_768,
+    ) -> Limits: ...
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of the body as received. Default 64 MiB."""
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of the body after decompression; inflating stops here. Default 256 MiB."""
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the table with every dictionary written out: a resource counts on each of its spans. Default 1 GiB."""
+    @property
+    def depth(self) -> int:
+        """Lists inside lists in an attribute value, or values inside values in an unknown JSON member."""
+    @property
+    def spans(self) -> int:
+        """Spans in a body, refused ones included."""
+    @property
+    def attributes(self) -> int:
+        """Attributes of one span, event, link or resource."""
+    @property
+    def events(self) -> int:
+        """Events of one span."""
+    @property
+    def links(self) -> int:
+        """Links of one span."""
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of UTF-8 of one text: a name, a key, or an attribute value as rendered."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Decoded:
+    """One decoded body: the columns of `otel_traces`, in its order, one row per span kept, in the order sent.
+
+    `pyarrow.record_batch(decoded)` takes the columns over without copying. Counts of cut and dropped things include those
+    of refused spans.
+    """
+
+    @property
+    def spans(self) -> int:
+        """Rows."""
+    @property
+    def refused(self) -> dict[str, int]:
+        """Spans refused, by reason; a partial success of OTLP. Only reasons that occurred.
+
+        trace_id_zero, trace_id_length, trace_id_not_hex, span_id_zero, span_id_length, span_id_not_hex, parent_id_length,
+        parent_id_not_hex, id_base64, time_out_of_range.
+        """
+    @property
+    def ends_before_start(self) -> int:
+        """Spans kept with a duration of zero because they end before they start."""
+    @property
+    def truncated_values(self) -> int:
+        """Texts cut at `Limits.value_bytes`."""
+    @property
+    def dropped_attributes(self) -> int:
+        """Attributes beyond `Limits.attributes`."""
+    @property
+    def dropped_events(self) -> int:
+        """Events beyond `Limits.events`, or at a time after the year 2262."""
+    @property
+    def dropped_links(self) -> int:
+        """Links beyond `Limits.links`, or to an id that is zero or of a wrong length."""
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
+
+def decode(
+    body: Buffer,
+    *,
+    format: Literal["protobuf", "json"],  # noqa: A002
+    encoding: Literal["identity", "gzip", "zstd"] = "identity",
+    limits: Limits | None = None,
+) -> Decoded:
+    """Decode one OTLP trace body (`ExportTraceServiceRequest` or `TracesData`).
+
+    The interpreter lock is released meanwhile. `bytes` are read in place; any other buffer is copied first.
+
+    Args:
+        body: as received.
+        format: by its Content-Type.
+        encoding: by its Content-Encoding.
+        limits: defaults if None.
+
+    Raises:
+        DecodeError: nothing was kept.
+        ValueError: a format or encoding that does not exist.
+        TypeError: `body` is no buffer.
+
+    """

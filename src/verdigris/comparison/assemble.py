@@ -1,0 +1,286 @@
+"""The document of a comparison from its parts: judgement, tallies, recordings. Selects and rounds; decides nothing."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+
+import numpy as np
+
+from verdigris.comparison import document as doc
+from verdigris.comparison.recordings import Recording
+from verdigris.comparison.waterfalls import waterfall
+from verdigris.judge.blame import callees
+from verdigris.judge.effects import quantile_ms
+from verdigris.judge.judge import JUDGE_VERSION
+from verdigris.judge.streams import bucket_ms
+from verdigris.judge.tallies import OperationTally, RoleTally, Tallies, TimeHistogram
+from verdigris.judge.verdict import Finding, Judgement, Signal
+from verdigris.judge.windows import Edge, Operation, Role, Windows
+from verdigris.plan.policy import Policy
+from verdigris.telemetry.store import ExampleSpan
+
+OPERATIONS_MAX = 150
+"""Operations with distributions in the document: those with findings, then the busiest."""
+
+EXAMPLES_PER_FINDING = 3
+WATERFALLS_MAX = 8
+"""Example traces drawn: of the first findings, one of each role."""
+
+MISSING_MAX = 40
+"""Questions without an answer that are listed, the farthest from one first."""
+
+
+def assemble(
+    recordings: Sequence[Recording], windows: Windows, tallies: Tallies, judgement: Judgement, policy: Policy
+) -> doc.Comparison:
+    """Everything that people and programs may want to know about a comparison."""
+    examples = {f.id: _examples(recordings, f) for f in judgement.findings}
+    lacking = sorted(judgement.missing, key=lambda m: (m.have - m.need, m.operation, m.signal))
+    notes = list(judgement.notes)
+    if len(lacking) > MISSING_MAX:
+        notes.append(f"{len(lacking)} questions have no answer yet; the {MISSING_MAX} farthest from one are listed.")
+    return doc.Comparison(
+        schema=doc.SCHEMA,
+        verdict=judgement.verdict.value,
+        summary=judgement.summary,
+        concurrent=judgement.concurrent,
+        alpha=policy.alpha,
+        findings=tuple(_finding(f, examples[f.id]) for f in judgement.findings),
+        causes=tuple(
+            doc.Cause(rank, c.service, _name(c.operation), c.share, c.why, c.findings) for rank, c in enumerate(judgement.causes, 1)
+        ),
+        missing=tuple(doc.Missing(_operation_name(m.operation), m.signal.value, m.have, m.need) for m in lacking[:MISSING_MAX]),
+        notes=tuple(notes),
+        windows=_windows(windows, judgement),
+        roles={role.value: _role(recordings, tallies.of(role), role, tallies.starts_unix_s, windows.window_s) for role in Role},
+        reading=_reading(recordings),
+        service_map=_service_map(tallies, judgement),
+        operations=_operations(tallies, judgement),
+        waterfalls=_waterfalls(recordings, judgement, examples),
+        versions={"verdigris": version("verdigris"), "judge": JUDGE_VERSION},
+    )
+
+
+def _operation_name(operation: Operation) -> doc.OperationName:
+    return doc.OperationName(operation.service, operation.kind, operation.name)
+
+
+def _name(operation: Operation | None) -> doc.OperationName | None:
+    return _operation_name(operation) if operation is not None else None
+
+
+def _edge_name(edge: Edge | None) -> doc.EdgeName | None:
+    return doc.EdgeName(_operation_name(edge.caller), _operation_name(edge.callee)) if edge is not None else None
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six significant digits: more than the evidence carries, and the same text on every machine."""
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
+
+
+def _number(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _finding(finding: Finding, examples: doc.Examples) -> doc.Finding:
+    effect, evidence = finding.effect, finding.evidence
+    return doc.Finding(
+        finding.id, finding.signal.value, finding.severity.value, finding.service, _name(finding.operation), _edge_name(finding.edge),
+        doc.Effect(
+            effect.measure, effect.unit, _rounded(effect.baseline), _rounded(effect.candidate), _rounded(effect.low), _rounded(effect.high)
+        ),
+        doc.Evidence(_number(evidence.log_e), _number(evidence.threshold), evidence.baseline_requests, evidence.candidate_requests),
+        finding.sentence,
+        examples,
+    )  # fmt: skip
+
+
+def _examples(recordings: Sequence[Recording], finding: Finding) -> doc.Examples:
+    """Traces to look at: the candidate's that show the finding, the baseline's that show how it was."""
+    found: dict[Role, tuple[str, ...]] = {}
+    for role in Role:
+        ids: list[str] = []
+        for recording in recordings:
+            if finding.edge is not None and finding.signal in {Signal.CALL_MISSING, Signal.CALL_EXTRA}:
+                absent = finding.signal is Signal.CALL_MISSING
+                ids += recording.examples_of_edge(role, finding.edge, EXAMPLES_PER_FINDING, absent=absent)
+            elif finding.operation is not None:
+                ids += recording.examples(role, finding.operation, EXAMPLES_PER_FINDING)
+        found[role] = tuple(ids[:EXAMPLES_PER_FINDING])
+    return doc.Examples(found[Role.BASELINE], found[Role.CANDIDATE])
+
+
+def _windows(windows: Windows, judgement: Judgement) -> doc.Windows:
+    return doc.Windows(
+        windows.window_s,
+        len(windows.windows),
+        windows.digest(),
+        tuple(doc.WindowSummary(w.start_unix_s, w.baseline.traces.traces, w.candidate.traces.traces) for w in windows.windows),
+        tuple(
+            # The judge's trail starts with the empty hand before the first window.
+            doc.Trail(_operation_name(t.operation), _edge_name(t.edge), t.signal.value, t.log_e[1:])
+            for t in judgement.trails
+        ),
+    )
+
+
+def _role(recordings: Sequence[Recording], tally: RoleTally, role: Role, starts: Sequence[int], window_s: int) -> doc.RoleSummary:
+    mine = [r for r in recordings if r.source.match(role) is not None]
+    seen = [start for start, traces in zip(starts, tally.traces, strict=True) if traces.traces]
+    return doc.RoleSummary(
+        inputs=tuple(name for r in mine for name in r.source.names),
+        match=", ".join(str(r.source.match(role)) for r in mine if r.source.identity is not None),
+        traces=tally.trace_count,
+        spans=sum(t.spans for t in tally.traces),
+        services=len(tally.services),
+        operations=len(tally.operations),
+        orphans=sum(t.orphans for t in tally.traces),
+        mixed_traces=sum(t.mixed for t in tally.traces),
+        first_unix_s=seen[0] if seen else None,
+        last_unix_s=seen[-1] + window_s if seen else None,
+    )
+
+
+def _reading(recordings: Sequence[Recording]) -> doc.Reading:
+    counts = [r.counts for r in recordings]
+    refused: dict[str, int] = {}
+    for each in counts:
+        for reason, spans in sorted(each.refused.items()):
+            refused[reason] = refused.get(reason, 0) + spans
+    return doc.Reading(
+        spans=sum(c.spans for c in counts),
+        refused=refused,
+        ends_before_start=sum(c.ends_before_start for c in counts),
+        truncated_values=sum(c.truncated_values for c in counts),
+        dropped_attributes=sum(c.dropped_attributes for c in counts),
+        unassigned_spans=sum(r.unassigned.spans for r in recordings),
+        problem_count=sum(c.problems for c in counts),
+        problems=tuple(doc.Problem(p.source, p.where, p.what) for r in recordings for p in r.problems),
+    )
+
+
+def _finding_ids(judgement: Judgement, *, service: str) -> tuple[str, ...]:
+    return tuple(f.id for f in judgement.findings if f.service == service)
+
+
+def _service_map(tallies: Tallies, judgement: Judgement) -> doc.ServiceMap:
+    calls = {role: _calls_per_trace(tallies.of(role)) for role in Role}
+    internal = tallies.baseline.services | tallies.candidate.services
+    names = sorted(internal | {end for role in Role for pair in calls[role] for end in pair})
+    ranks = {cause.service: rank for rank, cause in reversed(list(enumerate(judgement.causes, 1)))}
+    nodes = []
+    for name in names:
+        halves = [_node_half(tallies.of(role), name) for role in Role]
+        nodes.append(
+            doc.MapNode(
+                name, name not in internal, halves[0][0], halves[1][0], halves[0][1], halves[1][1], halves[0][2], halves[1][2],
+                ranks.get(name), _finding_ids(judgement, service=name),
+            )
+        )  # fmt: skip
+    edges = [
+        doc.MapEdge(
+            caller, callee, _number(calls[Role.BASELINE].get((caller, callee), 0.0)),
+            _number(calls[Role.CANDIDATE].get((caller, callee), 0.0)), _edge_findings(judgement, caller, callee),
+        )
+        for caller, callee in sorted(calls[Role.BASELINE].keys() | calls[Role.CANDIDATE].keys())
+    ]  # fmt: skip
+    return doc.ServiceMap(tuple(nodes), tuple(edges))
+
+
+def _edge_findings(judgement: Judgement, caller: str, callee: str) -> tuple[str, ...]:
+    return tuple(f.id for f in judgement.findings if f.edge and (f.edge.caller.service, f.edge.callee.service) == (caller, callee))
+
+
+def _calls_per_trace(role: RoleTally) -> dict[tuple[str, str], float]:
+    """Mean calls between services per trace; to the outside by what a client span without a callee says of its peer."""
+    traces = max(role.trace_count, 1)
+    found: dict[tuple[str, str], float] = {}
+    for edge, tally in role.edges.items():
+        pair = (edge.caller.service, edge.callee.service)
+        if pair[0] != pair[1]:
+            found[pair] = found.get(pair, 0.0) + float((tally.calls * np.arange(tally.calls.shape[1])).sum()) / traces
+    inside = callees(role)
+    for operation, tally in role.operations.items():
+        if operation not in inside:
+            for peer, spans in sorted(tally.peers.items()):
+                found[operation.service, peer] = found.get((operation.service, peer), 0.0) + spans / traces
+    return found
+
+
+def _node_half(role: RoleTally, service: str) -> tuple[float, float, float]:
+    """Requests that entered the service, its own time per trace (ms), and the share of requests whose failure began there."""
+    own = {o: t for o, t in role.operations.items() if o.service == service}
+    entries = {o: t for o, t in own.items() if o.kind in {"Server", "Consumer"}} or own
+    requests = sum(t.n for t in entries.values())
+    exclusive = sum(t.exclusive_ms * t.n for t in own.values()) / max(role.trace_count, 1)
+    errors = sum(float(t.error_origins.sum()) for t in own.values()) / max(requests, 1e-12)
+    return _number(requests), _number(exclusive), _number(min(errors, 1.0))
+
+
+def _operations(tallies: Tallies, judgement: Judgement) -> tuple[doc.OperationDetail, ...]:
+    found: dict[Operation, list[str]] = {}
+    for finding in judgement.findings:
+        for operation in filter(None, (finding.operation, finding.edge.caller if finding.edge else None)):
+            if finding.id not in found.setdefault(operation, []):
+                found[operation].append(finding.id)
+    both = tallies.baseline.operations.keys() | tallies.candidate.operations.keys()
+
+    def requests(operation: Operation) -> float:
+        return sum(t.n for role in Role if (t := tallies.of(role).operations.get(operation)) is not None)
+
+    chosen = sorted(both, key=lambda o: (o not in found, -requests(o), o))[:OPERATIONS_MAX]
+    return tuple(
+        doc.OperationDetail(
+            _operation_name(o),
+            _stats(tallies.baseline.operations.get(o)),
+            _stats(tallies.candidate.operations.get(o)),
+            tuple(found.get(o, ())),
+        )
+        for o in chosen
+    )
+
+
+def _stats(tally: OperationTally | None) -> doc.OperationStats | None:
+    if tally is None or tally.n <= 0:
+        return None
+    return doc.OperationStats(
+        _number(tally.n), _number(float(tally.errors.sum())), _number(tally.exclusive_ms),
+        *(_number(quantile_ms(tally.durations, q)) for q in (0.5, 0.9, 0.99)),
+        _shares(tally.durations), _shares(tally.exclusives),
+    )  # fmt: skip
+
+
+def _shares(histogram: TimeHistogram) -> tuple[tuple[float, float, float], ...]:
+    pooled = histogram.pooled
+    total = float(pooled.sum())
+    return tuple(
+        (_number(bucket_ms(histogram.first + i - 1)), _number(bucket_ms(histogram.first + i)), _number(float(count) / total))
+        for i, count in enumerate(pooled)
+        if count > 0
+    )
+
+
+def _waterfalls(
+    recordings: Sequence[Recording], judgement: Judgement, examples: Mapping[str, doc.Examples]
+) -> tuple[doc.Waterfall, ...]:
+    drawn: dict[tuple[Role, str], doc.Waterfall] = {}
+    for finding in judgement.findings:
+        at = finding.edge.caller if finding.edge is not None else finding.operation
+        if at is None or len(drawn) >= WATERFALLS_MAX:
+            continue
+        shown = examples[finding.id]
+        for role, ids in ((Role.BASELINE, shown.baseline), (Role.CANDIDATE, shown.candidate)):
+            if not ids:
+                continue
+            known = drawn.get((role, ids[0]))
+            if known is not None:
+                drawn[role, ids[0]] = doc.Waterfall(known.trace_id, known.role, (*known.findings, finding.id), known.spans)
+                continue
+            spans = _first(recording.trace(role, at, ids[0]) for recording in recordings)
+            if spans:
+                drawn[role, ids[0]] = doc.Waterfall(ids[0], role.value, (finding.id,), waterfall(spans))
+    return tuple(drawn.values())
+
+
+def _first(found: Iterable[Sequence[ExampleSpan]]) -> Sequence[ExampleSpan]:
+    return next((spans for spans in found if spans), ())
