@@ -15,12 +15,8 @@ pub fn push_double(value: f64, text: &mut String) {
     if value.is_infinite() {
         return text.push_str("Infinity");
     }
-    // "d.ddde-x": the shortest digits that read back, and the exponent.
-    let scientific = format!("{:e}", value.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let (digits, point) = shortest(value.abs());
     let count = i32::try_from(digits.len()).unwrap_or(0);
-    let point = exponent.parse::<i32>().unwrap_or(0) + 1;
     // ECMA-262 calls these s (digits), k (count) and n (point).
     match point {
         n if count <= n && n <= 21 => {
@@ -45,6 +41,23 @@ pub fn push_double(value: f64, text: &mut String) {
             let _ = write!(text, "{}", (n - 1).unsigned_abs());
         }
     }
+}
+
+/// The fewest digits that read back as `value`, and where the point stands: 0.`digits` times ten to the power of it.
+///
+/// From ryu, because of two equally short and close candidates ECMA-262 wants the even one and the standard library takes
+/// the larger.
+fn shortest(value: f64) -> (String, i32) {
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    let point = i32::try_from(whole.len() + digits.len()).unwrap_or(0) - i32::try_from(all.len()).unwrap_or(0)
+        + exponent.parse::<i32>().unwrap_or(0);
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() { ("0".to_owned(), 1) } else { (digits.to_owned(), point) }
 }
 
 /// The integer that a JSON number spells, such as `12`, `-3`, `1.5e3`; `None` if it is none or does not fit.
@@ -104,6 +117,8 @@ mod tests {
             (0.000_001, "0.000001"),
             (0.000_000_1, "1e-7"),
             (1.5e-7, "1.5e-7"),
+            // A tie between ….2 and ….3: the even digit.
+            (562_949_953_421_312.2, "562949953421312.2"),
             (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
             (5e-324, "5e-324"),
             (f64::MAX, "1.7976931348623157e+308"),

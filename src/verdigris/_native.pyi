@@ -5,6 +5,8 @@ from typing import Literal, final
 
 from typing_extensions import Buffer, CapsuleType
 
+__all__ = ["DecodeError", "Decoded", "Limits", "decode"]
+
 class DecodeError(ValueError):
     """The body cannot be decoded. Safe: nothing of it was kept.
 

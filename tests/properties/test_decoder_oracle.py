@@ -27,11 +27,12 @@ STATUSES = ("Unset", "Ok", "Error")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 keys = st.sampled_from(["service.name", "http.route", "http.request.method", "", "k", "é\n"]) | texts
+doubles = st.floats() | st.builds(lambda digits, exponent: float(f"{digits}e{exponent}"), st.integers(-9_999, 9_999), st.integers(-30, 30))
 scalars = st.one_of(
     st.builds(AnyValue, string_value=texts),
     st.builds(AnyValue, bool_value=st.booleans()),
     st.builds(AnyValue, int_value=st.integers(-(2**63), 2**63 - 1)),
-    st.builds(AnyValue, double_value=st.floats()),
+    st.builds(AnyValue, double_value=doubles),
     st.builds(AnyValue, bytes_value=st.binary(max_size=8)),
     st.just(AnyValue()),
 )
@@ -297,11 +298,12 @@ def test_the_order_of_json_members_does_not_matter(request: ExportTraceServiceRe
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.floats())
-def test_doubles_read_back_as_the_same_number(value: float) -> None:
+@given(doubles)
+def test_doubles_are_written_as_ecmascript_does_and_read_back(value: float) -> None:
     span = Span(trace_id=b"t" * 16, span_id=b"s" * 8, attributes=[KeyValue(key="d", value=AnyValue(double_value=value))])
     body = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[span])])])
     ((_, text),) = rows_of(decode(body.SerializeToString(), format="protobuf"))[0]["SpanAttributes"]
+    assert text == double_text(value)
     assert float(text) == value or math.isnan(value)
 
 

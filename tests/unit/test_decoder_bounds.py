@@ -278,6 +278,14 @@ def test_a_resource_repeated_on_its_spans_counts_against_the_table() -> None:
     assert error_kind(data, limits=Limits(table_bytes=1_000_000)) == "too_large"
 
 
+def test_the_table_is_bounded_over_all_scopes_together() -> None:
+    resource = Resource(attributes=[attribute("blob", "x" * 10_000)])
+    scopes = [ScopeSpans(spans=[span()] * 10)] * 10
+    data = TracesData(resource_spans=[ResourceSpans(resource=resource, scope_spans=scopes)]).SerializeToString()
+    assert decode(data, format="protobuf", limits=Limits(table_bytes=1_100_000)).spans == 100
+    assert error_kind(data, limits=Limits(table_bytes=1_000_000)) == "too_large"
+
+
 def test_a_small_body_cannot_become_a_large_table() -> None:
     resource = Resource(attributes=[attribute(f"k{number}", "x" * 30_000) for number in range(256)])
     data = body(*[span()] * 100_000, resource=resource)

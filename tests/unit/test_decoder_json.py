@@ -286,6 +286,7 @@ def test_a_value_of_the_wrong_kind_is_an_error(value: object, what: str) -> None
         (b'{"a":nul}', "bad_json", 5),
         (b'{"a":tru}', "bad_json", 5),
         (b'{"a":"\n"}', "bad_json", 6),
+        (b'{"a":"abcd\nefghijkl"}', "bad_json", 10),
         (b'{"a":"\\x"}', "bad_json", 7),
         (b'{"a":"\\u12g4"}', "bad_json", 8),
         (b'{"resourceSpans":{}}', "bad_json", 17),

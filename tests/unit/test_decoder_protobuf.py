@@ -220,6 +220,7 @@ def test_bad_events_and_links_are_dropped_and_counted() -> None:
     [
         (b"\x0a", "truncated", 1),
         (b"\x0a\x05\x0a", "truncated", 2),
+        (b"\x0a\x01", "truncated", 2),
         (b"\x0a\x80", "truncated", 2),
         (body_of(b"\x39\x01\x02"), "truncated", 7),
         (varint(9 << 3 | 5) + b"\x01", "truncated", 1),

@@ -98,6 +98,7 @@ def finding(name: str, operation: OperationName, signal: str, effect: Effect, **
         effect=effect,
         evidence=Evidence(14.2, 7.6, 4_812, 1_204),
         sentence="",
+        follows_from=None,
         examples=Examples(("b" * 32, "b1" * 16), ("c" * 32, "c1" * 16)),
     )
     return replace(made, **changes)  # type: ignore[arg-type]  # every change is a field of Finding

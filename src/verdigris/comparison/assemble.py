@@ -91,6 +91,7 @@ def _finding(finding: Finding, examples: doc.Examples) -> doc.Finding:
         ),
         doc.Evidence(_number(evidence.log_e), _number(evidence.threshold), evidence.baseline_requests, evidence.candidate_requests),
         finding.sentence,
+        finding.follows_from,
         examples,
     )  # fmt: skip
 

@@ -60,7 +60,10 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: what, where, how much, how sure, in a plain sentence."""
+    """One thing that is wrong: what, where, how much, how sure, in a plain sentence.
+
+    `follows_from` names the service of the cause when this is only what its callers feel of it.
+    """
 
     id: str
     signal: str
@@ -71,6 +74,7 @@ class Finding:
     effect: Effect
     evidence: Evidence
     sentence: str
+    follows_from: str | None
     examples: Examples
 
 

@@ -285,7 +285,7 @@ def _cause(cause: Cause, findings: Sequence[Finding]) -> Markup:
         element("span", str(cause.rank), class_="rank", aria_hidden="true"),
         element(
             "div",
-            element("h3", _operation(cause.operation) if cause.operation else element("bdi", cause.service)),
+            element("h3", element("bdi", cause.service)),
             element("p", cause.why),
             element("p", "Explains ", join(element("span", link, " ") for link in links), class_="links") if links else None,
         ),
@@ -351,6 +351,7 @@ def _finding_facts(finding: Finding) -> Markup:
             ("Finding", finding.id if len(finding.id) > TAG_CHARACTERS else ""),
             ("Signal", f"{finding.signal}. {help_}".strip()),
             ("Where", terminal.place(finding)),
+            ("Follows from", finding.follows_from or ""),
             ("Measured", f"{effect.measure}: {_numbers(finding)}"),
             ("Difference", terminal.difference(effect)),
             ("Evidence", f"{evidence.log_e:.1f} nats; a finding from {evidence.threshold:.1f} nats on"),
@@ -456,12 +457,11 @@ def _reading(comparison: Comparison) -> Markup:
 def _reproduce(comparison: Comparison) -> Markup:
     windows = comparison.windows
     words = "Compare the same inputs with the same versions: evidence digest and verdict come out equal, byte for byte."
-    bound = f"At most {quantity(comparison.alpha, 'share')}, all operations and all looks together."
     facts = _pairs(
         (
             ("Evidence, SHA-256", element("code", windows.sha256) if windows.sha256 else ""),
             ("Windows", f"{windows.count:,} of {windows.seconds} s"),
-            ("Chance of a false FAIL", bound),
+            ("Chance of a false FAIL", terminal.false_fail_sentence(comparison).removeprefix("Chance of a false FAIL, ")),
             ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(comparison.versions.items()))),
             ("Document", comparison.schema),
             ("Exit code", terminal.exit_sentence(comparison.verdict)),

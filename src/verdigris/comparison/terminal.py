@@ -230,7 +230,7 @@ def _causes(page: _Page, causes: Sequence[Cause]) -> None:
         return
     page.heading("Likely causes, likeliest first")
     for cause in causes:
-        where = operation_text(cause.operation) if cause.operation is not None else visible(cause.service)
+        where = visible(cause.service)
         filled = round(BAR_COLUMNS * min(1.0, max(0.0, cause.share)))
         bar = "█" * filled + "░" * (BAR_COLUMNS - filled)
         page.facts([(f"{cause.rank}.", page.text(shorten(where), "bold"))], indent=1, width=2)
@@ -243,11 +243,19 @@ def _causes(page: _Page, causes: Sequence[Cause]) -> None:
 def _findings(page: _Page, findings: Sequence[Finding]) -> None:
     if not findings:
         return
-    page.heading(plural(len(findings), "finding"))
-    for number, finding in enumerate(findings):
+    direct = [f for f in findings if f.follows_from is None]
+    following = [f for f in findings if f.follows_from is not None]
+    page.heading(plural(len(direct), "finding"))
+    for number, finding in enumerate(direct):
         if number:
             page.blank()
         _finding(page, finding)
+    if following:
+        page.heading(f"{len(following)} more that follow")
+        for finding in following[:LISTED]:
+            page.line(page.text(f"{finding.id}  "), finding.sentence, indent=2)
+        if len(following) > LISTED:
+            page.line(f"and {len(following) - LISTED} more", indent=2)
 
 
 def _finding(page: _Page, finding: Finding) -> None:
@@ -339,5 +347,12 @@ def _next(page: _Page, comparison: Comparison) -> None:
     page.heading("What to do")
     page.line(NEXT_STEPS.get(comparison.verdict, NEXT_STEPS["BLIND"]))
     page.line(exit_sentence(comparison.verdict))
+    page.line(false_fail_sentence(comparison))
+
+
+def false_fail_sentence(comparison: Comparison) -> str:
+    """What alpha bounds. Side by side the bound holds for every look; apart it rests on an estimate of drift."""
     bound = quantity(comparison.alpha, "share")
-    page.line(f"Chance of a false FAIL, all operations and all looks together: at most {bound}.")
+    if comparison.concurrent:
+        return f"Chance of a false FAIL, all operations and all looks together: at most {bound}."
+    return f"Chance of a false FAIL, all operations together: about {bound} at most, as far as the drift between the recordings was estimated well."

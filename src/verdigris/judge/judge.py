@@ -9,6 +9,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from verdigris.judge.assurance import missing_for_pass
 from verdigris.judge.betting import combine
@@ -30,6 +31,9 @@ CONCURRENT_SHARE = 0.5
 
 WINDOWS_MUST_AGREE = 3
 """Side by side, no window may contribute more than one part in so many of what a finding needs."""
+
+WITHOUT_ONE_MAX = 0.25
+"""One instance is at fault when the evidence without it is at most this part of the whole. More is only less data."""
 
 TRAILS_MAX = 6
 
@@ -63,6 +67,7 @@ def judge(windows: Windows, policy: Policy) -> Judgement:
     else:
         outcome = Outcome.NOT_ENOUGH_DATA if missing or found else Outcome.PASS
     causes = _causes(tallies, judged, findings) if outcome in {Outcome.FAIL, Outcome.BLIND} else ()
+    findings = _following(findings, causes)
     return Judgement(
         verdict=outcome,
         summary=summary_sentence(outcome, findings, causes, missing),
@@ -103,7 +108,8 @@ def _findings(tallies: Tallies, judged: Sequence[Judged], threshold: float, *, c
         stream, evidence, needed = row
         signal = stream.signal
         if evidence.log_e < needed:
-            if not concurrent or evidence.with_all_instances < needed:
+            whole = evidence.with_all_instances
+            if not concurrent or whole < needed or evidence.log_e > whole * WITHOUT_ONE_MAX:
                 continue
             signal = Signal.INSTANCE
         key = (stream.operation, stream.edge, signal)
@@ -201,6 +207,15 @@ def _causes(tallies: Tallies, judged: Sequence[Judged], findings: Sequence[Findi
         explained = tuple(f.id for f in findings if f.service == suspect.service or suspect.service in reach.get(f.service, ()))
         causes.append(Cause(suspect.service, suspect.operation, round(suspect.share, 4), cause_sentence(suspect, tallies), explained))
     return tuple(causes)
+
+
+def _following(findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[Finding, ...]:
+    """Mark what only follows from a cause: an operation that is slower though its own time is not. Direct findings first."""
+    marked = [
+        replace(f, follows_from=next((c.service for c in causes if f.id in c.findings), None)) if f.signal is Signal.LATENCY else f
+        for f in findings
+    ]
+    return tuple(sorted(marked, key=lambda f: f.follows_from is not None))
 
 
 def _reach(tallies: Tallies) -> dict[str, frozenset[str]]:

@@ -66,7 +66,9 @@ def summary_sentence(outcome: Outcome, findings: Sequence[Finding], causes: Sequ
     match outcome:
         case Outcome.FAIL:
             likely = f"; the likeliest cause is {causes[0].service} ({share(causes[0].share)} of the excess)" if causes else ""
-            return f"The candidate is worse in {len(findings)} way{'s' if len(findings) > 1 else ''}{likely}."
+            direct = sum(f.follows_from is None for f in findings) or len(findings)
+            more = f" (and {len(findings) - direct} more that follow)" if direct < len(findings) else ""
+            return f"The candidate is worse in {direct} way{'s' if direct > 1 else ''}{more}{likely}."
         case Outcome.BLIND:
             return f"The candidate cannot be seen well enough to judge: {findings[0].sentence}"
         case Outcome.NOT_ENOUGH_DATA if findings:

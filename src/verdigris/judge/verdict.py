@@ -71,7 +71,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. `operation` is the edge's callee where `edge` is given; `service` is whose it is."""
+    """One thing that is wrong. `operation` is the edge's callee where `edge` is given; `service` is whose it is.
+
+    `follows_from` names the service of the cause when this is only what its callers feel of it.
+    """
 
     id: str
     signal: Signal
@@ -82,6 +85,7 @@ class Finding:
     effect: Effect
     evidence: Evidence
     sentence: str
+    follows_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +24,17 @@ ROLES = {1: Role.BASELINE, 2: Role.CANDIDATE}
 Row = dict[str, Any]
 
 
+@dataclass(slots=True)
+class _Facts:
+    """What the session's temporary tables were made of: table, period, baseline's and candidate's match."""
+
+    made_of: tuple[str, Period, str, str] | None = None
+
+
 class ChdbStore:
     """A `SpanStore` in a folder of its own, or in a temporary one that goes with the process."""
 
-    def __init__(self, folder: Path | None = None, table: str = "otel_traces", session: Session | None = None) -> None:
+    def __init__(self, folder: Path | None = None, table: str = "otel_traces", session: Session | None = None, facts: "_Facts | None" = None) -> None:
         """Open or create `folder`. One process owns a folder at a time.
 
         Raises: StoreError: the folder is in use or cannot be written.
@@ -35,11 +43,12 @@ class ChdbStore:
         with _translated("open the span store"):
             self._session = session or Session(str(folder) if folder else None)
             self._session.query(_sql("otel_traces").replace("otel_traces", table, 1))
-        self._facts_of: tuple[Period, str, str] | None = None
+        # Temporary tables belong to the session, so what they hold is known to all stores on it.
+        self._facts = facts if facts is not None else _Facts()
 
     def beside(self, table: str) -> "ChdbStore":
         """Another table in the same folder: a second recording whose trace ids may collide with this one's."""
-        return ChdbStore(table=table, session=self._session)
+        return ChdbStore(table=table, session=self._session, facts=self._facts)
 
     def __enter__(self) -> Self:
         """Use as a context manager to close it."""
@@ -132,8 +141,8 @@ class ChdbStore:
 
     def _make_facts(self, period: Period, identity: Identity) -> None:
         """Build the temporary tables of `facts.sql`, unless they are those of the last call."""
-        wanted = (period, str(identity.baseline), str(identity.candidate))
-        if self._facts_of == wanted:
+        wanted = (self._table, period, str(identity.baseline), str(identity.candidate))
+        if self._facts.made_of == wanted:
             return
         self._forget_facts()
         parameters = {
@@ -145,11 +154,10 @@ class ChdbStore:
         }
         for statement in _sql("facts").split(";\n"):
             self._rows_of(statement, parameters)
-        self._facts_of = wanted
+        self._facts.made_of = wanted
 
     def _forget_facts(self) -> None:
-        if self._facts_of is not None:
-            self._facts_of = None
+        self._facts.made_of = None
         for statement in _sql("drop_facts").split(";\n"):
             self._rows_of(statement, {})
 
