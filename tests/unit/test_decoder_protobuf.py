@@ -277,3 +277,12 @@ def test_the_batch_outlives_what_it_came_from_and_is_given_out_again() -> None:
     assert first == second
     assert first.column("SpanName").to_pylist() == ["kept"]
     decode_span(good_span()).__arrow_c_array__()  # capsules that nobody takes over are released
+
+
+@pytest.mark.parametrize("length", range(1, 20))
+def test_a_byte_that_is_not_utf8_is_found_at_every_place(length: int) -> None:
+    for place in range(length):
+        name = b"a" * place + b"\xff" + b"a" * (length - place - 1)
+        with pytest.raises(DecodeError) as caught:
+            decode(body_of(field(5, name)), format="protobuf")
+        assert (caught.value.kind, caught.value.offset) == ("bad_utf8", 8 + place)

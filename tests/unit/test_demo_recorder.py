@@ -45,7 +45,7 @@ def test_the_recorder_can_be_imported_without_the_extra() -> None:
         "import sys; sys.modules['opentelemetry'] = None; sys.modules['google'] = None; "
         "from verdigris.demo.recording import describe; print(describe())"
     )
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout.strip() == recording.describe().strip()
 
 

@@ -360,9 +360,9 @@ def not_enough_data() -> Comparison:
         summary="Nothing is worse so far, but 3 operations have too few candidate requests to be shown good.",
         concurrent=False,
         missing=(
-            Missing(NOTIFY, "call missing", 61, 2_400),
-            Missing(SCHEDULE, "errors", 204, 1_150),
-            Missing(PORTAL, "latency", 204, 900),
+            Missing(NOTIFY, "call missing", 61, 2_400, 4_600),
+            Missing(SCHEDULE, "errors", 204, 1_150, 560),
+            Missing(PORTAL, "latency", 204, 900, None),
         ),
         notes=("The margin was raised from 9 % to 14 %, the baseline's own variation between blocks.",),
     )
@@ -498,7 +498,7 @@ def hostile() -> Comparison:
         notes=(HOSTILE, "[bold]markup[/bold] [link=https://example.org]x[/link]"),
         findings=ours,
         causes=(Cause(1, HOSTILE, evil, 7.0, HOSTILE, (name,)),),
-        missing=(Missing(evil, HOSTILE, 1, 2),),
+        missing=(Missing(evil, HOSTILE, 1, 2, 1e300),),
         roles={
             HOSTILE: replace(role("baseline", 9), inputs=(HOSTILE, "x" * 300), match=HOSTILE),
             "candidate": role("candidate", 9),

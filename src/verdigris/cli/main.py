@@ -59,7 +59,12 @@ def run() -> None:
         errors.print("[bold]stopped[/]: nothing was judged and nothing is left behind.")
         code = ExitCode.INTERRUPTED
     except typer.TyperException as wrong:
-        wrong.show(sys.stderr)
+        # What Typer raises for a wrong call can show itself, with a usage line; its public base class does not say so.
+        show = getattr(wrong, "show", None)
+        if show is not None:
+            show(sys.stderr)
+        else:
+            errors.print(str(wrong), markup=False)
         code = ExitCode.USAGE
     except VerdigrisError as error:
         errors.print(f"[bold red]error[/]: {type(error).__name__}: ", end="")

@@ -14,7 +14,7 @@ from verdigris.judge.effects import quantile_ms
 from verdigris.judge.judge import JUDGE_VERSION
 from verdigris.judge.streams import bucket_ms
 from verdigris.judge.tallies import OperationTally, RoleTally, Tallies, TimeHistogram
-from verdigris.judge.verdict import Finding, Judgement, Signal
+from verdigris.judge.verdict import Finding, Judgement, Missing, Signal
 from verdigris.judge.windows import Edge, Operation, Role, Windows
 from verdigris.plan.policy import Policy
 from verdigris.telemetry.store import ExampleSpan
@@ -30,12 +30,11 @@ MISSING_MAX = 40
 """Questions without an answer that are listed, the farthest from one first."""
 
 
-def assemble(
-    recordings: Sequence[Recording], windows: Windows, tallies: Tallies, judgement: Judgement, policy: Policy
-) -> doc.Comparison:
+def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies, judgement: Judgement, policy: Policy) -> doc.Comparison:
     """Everything that people and programs may want to know about a comparison."""
     examples = {f.id: _examples(recordings, f) for f in judgement.findings}
     lacking = sorted(judgement.missing, key=lambda m: (m.have - m.need, m.operation, m.signal))
+    recorded_s = windows.window_s * sum(1 for traces in tallies.candidate.traces if traces.traces)
     notes = list(judgement.notes)
     if len(lacking) > MISSING_MAX:
         notes.append(f"{len(lacking)} questions have no answer yet; the {MISSING_MAX} farthest from one are listed.")
@@ -49,7 +48,7 @@ def assemble(
         causes=tuple(
             doc.Cause(rank, c.service, _name(c.operation), c.share, c.why, c.findings) for rank, c in enumerate(judgement.causes, 1)
         ),
-        missing=tuple(doc.Missing(_operation_name(m.operation), m.signal.value, m.have, m.need) for m in lacking[:MISSING_MAX]),
+        missing=tuple(_missing(m, recorded_s) for m in lacking[:MISSING_MAX]),
         notes=tuple(notes),
         windows=_windows(windows, judgement),
         roles={role.value: _role(recordings, tallies.of(role), role, tallies.starts_unix_s, windows.window_s) for role in Role},
@@ -109,6 +108,11 @@ def _examples(recordings: Sequence[Recording], finding: Finding) -> doc.Examples
                 ids += recording.examples(role, finding.operation, EXAMPLES_PER_FINDING)
         found[role] = tuple(ids[:EXAMPLES_PER_FINDING])
     return doc.Examples(found[Role.BASELINE], found[Role.CANDIDATE])
+
+
+def _missing(missing: Missing, recorded_s: float) -> doc.Missing:
+    more_s = round((missing.need - missing.have) * recorded_s / missing.have) if missing.have else None
+    return doc.Missing(_operation_name(missing.operation), missing.signal.value, missing.have, missing.need, more_s)
 
 
 def _windows(windows: Windows, judgement: Judgement) -> doc.Windows:
@@ -196,10 +200,10 @@ def _calls_per_trace(role: RoleTally) -> dict[tuple[str, str], float]:
     """Mean calls between services per trace; to the outside by what a client span without a callee says of its peer."""
     traces = max(role.trace_count, 1)
     found: dict[tuple[str, str], float] = {}
-    for edge, tally in role.edges.items():
+    for edge, made in role.edges.items():
         pair = (edge.caller.service, edge.callee.service)
         if pair[0] != pair[1]:
-            found[pair] = found.get(pair, 0.0) + float((tally.calls * np.arange(tally.calls.shape[1])).sum()) / traces
+            found[pair] = found.get(pair, 0.0) + float((made.calls * np.arange(made.calls.shape[1])).sum()) / traces
     inside = callees(role)
     for operation, tally in role.operations.items():
         if operation not in inside:
@@ -209,8 +213,19 @@ def _calls_per_trace(role: RoleTally) -> dict[tuple[str, str], float]:
 
 
 def _node_half(role: RoleTally, service: str) -> tuple[float, float, float]:
-    """Requests that entered the service, its own time per trace (ms), and the share of requests whose failure began there."""
-    own = {o: t for o, t in role.operations.items() if o.service == service}
+    """Requests that entered the service, its own time per trace (ms), and the share of requests whose failure began there.
+
+    Calls to the outside count there, not at the caller: so the map shows where a request's time goes.
+    """
+    inside = callees(role)
+    outward = {o: t for o, t in role.operations.items() if t.peers and o not in inside}
+    if service not in role.services:
+        calls = [(t, t.peers[service] / sum(t.peers.values())) for t in outward.values() if service in t.peers]
+        requests = sum(t.n * part for t, part in calls)
+        waiting = sum(t.exclusive_ms * t.n * part for t, part in calls) / max(role.trace_count, 1)
+        failed = sum(float(t.error_origins.sum()) * part for t, part in calls) / max(requests, 1e-12)
+        return _number(requests), _number(waiting), _number(min(failed, 1.0))
+    own = {o: t for o, t in role.operations.items() if o.service == service and o not in outward}
     entries = {o: t for o, t in own.items() if o.kind in {"Server", "Consumer"}} or own
     requests = sum(t.n for t in entries.values())
     exclusive = sum(t.exclusive_ms * t.n for t in own.values()) / max(role.trace_count, 1)
@@ -245,10 +260,15 @@ def _stats(tally: OperationTally | None) -> doc.OperationStats | None:
     if tally is None or tally.n <= 0:
         return None
     return doc.OperationStats(
-        _number(tally.n), _number(float(tally.errors.sum())), _number(tally.exclusive_ms),
-        *(_number(quantile_ms(tally.durations, q)) for q in (0.5, 0.9, 0.99)),
-        _shares(tally.durations), _shares(tally.exclusives),
-    )  # fmt: skip
+        requests=_number(tally.n),
+        errors=_number(float(tally.errors.sum())),
+        exclusive_ms=_number(tally.exclusive_ms),
+        p50_ms=_number(quantile_ms(tally.durations, 0.5)),
+        p90_ms=_number(quantile_ms(tally.durations, 0.9)),
+        p99_ms=_number(quantile_ms(tally.durations, 0.99)),
+        durations=_shares(tally.durations),
+        exclusives=_shares(tally.exclusives),
+    )
 
 
 def _shares(histogram: TimeHistogram) -> tuple[tuple[float, float, float], ...]:
@@ -261,9 +281,7 @@ def _shares(histogram: TimeHistogram) -> tuple[tuple[float, float, float], ...]:
     )
 
 
-def _waterfalls(
-    recordings: Sequence[Recording], judgement: Judgement, examples: Mapping[str, doc.Examples]
-) -> tuple[doc.Waterfall, ...]:
+def _waterfalls(recordings: Sequence[Recording], judgement: Judgement, examples: Mapping[str, doc.Examples]) -> tuple[doc.Waterfall, ...]:
     drawn: dict[tuple[Role, str], doc.Waterfall] = {}
     for finding in judgement.findings:
         at = finding.edge.caller if finding.edge is not None else finding.operation

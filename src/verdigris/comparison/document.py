@@ -92,12 +92,14 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Evidence that a PASS lacks, in candidate requests."""
+    """Evidence that a PASS lacks, in candidate requests, and how much longer that takes at the recorded rate."""
 
     operation: OperationName
     signal: str
     have: int
     need: int
+    more_s: float | None
+    """Seconds; None when no request came at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -421,7 +421,7 @@ def _missing(missing: Sequence[Missing]) -> Markup:
             element("td", one.signal),
             element("td", _bar(one.have / one.need if 0 <= one.have <= one.need and one.need else 1.0)),
             element("td", f"{one.have:,} of about {one.need:,}", class_="number"),
-            element("td", f"{max(0, one.need - one.have):,}", class_="number"),
+            element("td", f"{max(0, one.need - one.have):,}{terminal.waiting(one)}", class_="number"),
         )
         for one in sorted(missing, key=lambda one: one.have - one.need)
     ]

@@ -10,8 +10,8 @@ from verdigris.errors import VerdigrisError
 from verdigris.judge.windows import Edge, Operation, Role, Windows, merge
 from verdigris.plan.identity import EVERY_SPAN, Identity, IdentityMatch
 from verdigris.telemetry.chdb_store import ChdbStore
-from verdigris.telemetry.sources import ReadCounts, Reading, expand
 from verdigris.telemetry.sources import Problem as ReadProblem
+from verdigris.telemetry.sources import ReadCounts, Reading, expand
 from verdigris.telemetry.store import ExampleSpan, Period, SpanStore, Unassigned
 
 CHUNK_SPANS = 1_000_000

@@ -27,7 +27,10 @@ NEXT_STEPS = {
     "NOT_ENOUGH_DATA": "Hold. Record more traffic, at least of the operations listed as lacking it, and compare again.",
     "BLIND": "Keep the baseline in service. Repair the candidate's tracing first: the candidate may be well or ill.",
 }
-NOT_CONCURRENT = "The roles were not recorded at the same time: drift between the recordings cannot be told from a change."
+NOT_CONCURRENT = (
+    "The roles were not recorded at the same time, so drift between the recordings does not cancel. That costs power: margins "
+    "are wider, and evidence is weakened by how much the recordings vary by themselves and by how far most operations moved."
+)
 EXITS = {
     "PASS": "The exit code is 0. Only a PASS exits with 0.",
     "FAIL": "The exit code is not 0. Only a PASS exits with 0, so a script that stops on errors stops here.",
@@ -50,6 +53,7 @@ SECONDS_FROM_MS = 10_000
 WHOLE_FROM = 100
 """From here on whole numbers carry three digits."""
 LISTED = 12
+WAIT_MAX_S = 1000 * 86_400
 ASCII = str.maketrans({"→": "->", "\u2212": "-", "█": "#", "░": ".", "·": "|", "…": "...", "\u2013": "-", "\u00d7": "x"})
 
 
@@ -287,9 +291,19 @@ def _missing(page: _Page, missing: Sequence[Missing]) -> None:
     for one in hardest[:LISTED]:
         lacking = plural(max(0, one.need - one.have), "more candidate request")
         page.line(page.text(shorten(operation_text(one.operation)), "bold"), f" · {one.signal}", indent=2)
-        page.line(f"{lacking} needed (has {one.have:,} of about {one.need:,})", indent=4)
+        page.line(f"{lacking} needed (has {one.have:,} of about {one.need:,}){waiting(one)}", indent=4)
     if len(hardest) > LISTED:
         page.line(f"and {len(hardest) - LISTED} more that need less", indent=2)
+
+
+def waiting(missing: Missing) -> str:
+    """How much longer that takes at the recorded rate, in the unit that reads best; empty when no request came."""
+    if missing.more_s is None or not math.isfinite(missing.more_s) or missing.more_s > WAIT_MAX_S:
+        return ""
+    for seconds, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if missing.more_s >= 2 * seconds:
+            return f", {plural(round(missing.more_s / seconds), unit)} more at this rate"
+    return f", {plural(max(1, round(missing.more_s)), 'second')} more at this rate"
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -355,4 +369,5 @@ def false_fail_sentence(comparison: Comparison) -> str:
     bound = quantity(comparison.alpha, "share")
     if comparison.concurrent:
         return f"Chance of a false FAIL, all operations and all looks together: at most {bound}."
-    return f"Chance of a false FAIL, all operations together: about {bound} at most, as far as the drift between the recordings was estimated well."
+    estimated = "as far as the drift between the recordings was estimated well"
+    return f"Chance of a false FAIL, all operations together: about {bound} at most, {estimated}."

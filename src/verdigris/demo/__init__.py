@@ -1,0 +1,1 @@
+"""The case studies as running systems, instrumented with the real OpenTelemetry SDK (extra: `verdigris[demo]`)."""

@@ -78,6 +78,7 @@ def record(
         requests_per_s: to each role.
         seed: of the load and of everything accidental in the system. Times and ids still differ from run to run.
         on_progress: called with the finished share, in (0, 1], from this thread.
+
     Raises:
         DemoExtraMissing: OpenTelemetry's SDK is not installed.
         ImpossibleLoad: a number is out of bounds.

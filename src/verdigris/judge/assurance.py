@@ -67,9 +67,7 @@ def missing_for_pass(tallies: Tallies, policy: Policy, phi: float, *, concurrent
     return lacking
 
 
-def _of_operation(
-    operation: Operation, base: OperationTally, cand: OperationTally, tallies: Tallies, policy: Policy
-) -> list[Question]:
+def _of_operation(operation: Operation, base: OperationTally, cand: OperationTally, tallies: Tallies, policy: Policy) -> list[Question]:
     base_n, cand_n = base.requests.sum(axis=0), cand.requests.sum(axis=0)
     found = []
     for q in QUANTILES_PASS:
@@ -112,17 +110,28 @@ def _pooled(rest: Sequence[Question]) -> list[Question]:
         place = order[question.operation] = order.get(question.operation, -1) + 1
         key = place if question.signal is Signal.LATENCY else 0
         groups.setdefault((question.signal, key), []).append(question)
-    return [
-        Question(
-            REST, signal, members[0].tolerance, *(np.sum([getattr(m, f) for m in members], axis=0) for f in ("base_n", "base_k", "cand_n", "cand_k")),
-            sum(m.expected_rate * float(m.base_n.sum()) for m in members) / max(sum(float(m.base_n.sum()) for m in members), 1e-12),
-        )
-        for (signal, _), members in groups.items()
-    ]  # fmt: skip
+    return [_summed(signal, members) for (signal, _), members in groups.items()]
+
+
+def _summed(signal: Signal, members: Sequence[Question]) -> Question:
+    """One question from several. What is expected of the candidate is the mean over the baseline's requests."""
+    requests = [float(m.base_n.sum()) for m in members]
+    expected = sum(m.expected_rate * n for m, n in zip(members, requests, strict=True)) / max(sum(requests), 1e-12)
+    return Question(
+        operation=REST,
+        signal=signal,
+        tolerance=members[0].tolerance,
+        base_n=np.sum([m.base_n for m in members], axis=0),
+        base_k=np.sum([m.base_k for m in members], axis=0),
+        cand_n=np.sum([m.cand_n for m in members], axis=0),
+        cand_k=np.sum([m.cand_k for m in members], axis=0),
+        expected_rate=expected,
+    )
 
 
 def _side_by_side(questions: Sequence[Question], phi: float) -> list[float]:
-    base_n, base_k, cand_n, cand_k = (np.array([getattr(q, f) for q in questions]) for f in ("base_n", "base_k", "cand_n", "cand_k"))
+    base_n, base_k = np.array([q.base_n for q in questions]), np.array([q.base_k for q in questions])
+    cand_n, cand_k = np.array([q.cand_n for q in questions]), np.array([q.cand_k for q in questions])
     prior = base_k.sum(axis=1) / np.maximum(base_n.sum(axis=1), 1e-12)
     r, d = np.array([q.tolerance.ratio for q in questions]), np.array([q.tolerance.difference for q in questions])
     banks = open_banks(r, d, phi, prior, sign=-1, clip=None)
@@ -132,9 +141,10 @@ def _side_by_side(questions: Sequence[Question], phi: float) -> list[float]:
 
 
 def _apart(questions: Sequence[Question], phi: float) -> list[float]:
-    sums = [np.array([float(getattr(q, f).sum()) for q in questions]) for f in ("base_n", "base_k", "cand_n", "cand_k")]
+    n_b, k_b = np.array([q.base_n.sum() for q in questions]), np.array([q.base_k.sum() for q in questions])
+    n_c, k_c = np.array([q.cand_n.sum() for q in questions]), np.array([q.cand_k.sum() for q in questions])
     r, d = np.array([q.tolerance.ratio for q in questions]), np.array([q.tolerance.difference for q in questions])
-    return [nats_of_tail(float(x)) for x in log_likelihood_ratio(*sums, r, d, sign=-1) / phi]
+    return [nats_of_tail(float(x)) for x in log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d, sign=-1) / phi]
 
 
 def _need(question: Question, phi: float, enough: float, have: float) -> int:

@@ -47,9 +47,7 @@ class Banks:
     windows: int = 0
 
 
-def open_banks(
-    r: ArrayLike, d: ArrayLike, phi: ArrayLike, prior_rate: ArrayLike, *, sign: int = 1, clip: float | None = 1.5
-) -> Banks:
+def open_banks(r: ArrayLike, d: ArrayLike, phi: ArrayLike, prior_rate: ArrayLike, *, sign: int = 1, clip: float | None = 1.5) -> Banks:
     """Banks before the first window.
 
     Args:

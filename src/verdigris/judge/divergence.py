@@ -31,9 +31,7 @@ def nearest_null(n_base: ArrayLike, a: ArrayLike, n_cand: ArrayLike, c: ArrayLik
         r, d: the tolerance, r > 0, 0 ≤ d < 1.
     Returns: q in (0, (1 − d)/r).
     """
-    n_base, a, n_cand, c, r, d = np.broadcast_arrays(
-        *(np.asarray(x, float) for x in (n_base, a, n_cand, c, r, d)), subok=False
-    )
+    n_base, a, n_cand, c, r, d = np.broadcast_arrays(*(np.asarray(x, float) for x in (n_base, a, n_cand, c, r, d)), subok=False)
     if np.all((r == 1) & (d == 0)):
         return np.asarray((n_base * a + n_cand * c) / np.maximum(n_base + n_cand, 1e-300))
     low, high = np.zeros(a.shape), np.minimum(1.0, (1 - d) / r)
@@ -60,9 +58,7 @@ def log_e(
     Returns: nats; its exponential has a mean of at most 1 under the null, whatever the baseline's rate. 0 where (a, c) lies
         inside the null or a role has no trials.
     """
-    n_base, k_base, n_cand, k_cand, a, c, r, d = (
-        np.asarray(x, float) for x in (n_base, k_base, n_cand, k_cand, a, c, r, d)
-    )
+    n_base, k_base, n_cand, k_cand, a, c, r, d = (np.asarray(x, float) for x in (n_base, k_base, n_cand, k_cand, a, c, r, d))
     q = nearest_null(n_base, a, n_cand, c, r, d)
     f, tolerated = r * q + d, r * a + d
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -108,9 +108,7 @@ def _pooled(stream: Stream) -> tuple[float, float, float, float]:
     return (counts[2], counts[3], counts[0], counts[1]) if stream.swapped else counts
 
 
-def _trails(
-    streams: Sequence[Stream], base_n: Array, base_k: Array, cand_n: Array, cand_k: Array, phi: Array, clip: float
-) -> Array:
+def _trails(streams: Sequence[Stream], base_n: Array, base_k: Array, cand_n: Array, cand_k: Array, phi: Array, clip: float) -> Array:
     """Log wealth after each window, shape (streams, windows + 1); the first column is 0."""
     swapped = np.array([s.swapped for s in streams])[:, None]
     base_n, cand_n = np.where(swapped, cand_n, base_n), np.where(swapped, base_n, cand_n)
@@ -155,12 +153,12 @@ def _phi_between_instances(stream: Stream) -> float:
         v = spread[:, :cut].sum()
         worst = max(worst, float((x**2).sum() / v) if v > 0 else 1.0)
     active = float(np.count_nonzero(n_it)) or 1.0
-    rho = (worst - 1) / max(n_it.sum() / active, 1.0)
+    rho = (worst - 1) / max(float(n_it.sum()) / active, 1.0)
     n_b, n_c = float(n_t.sum()), float(stream.cand_n.sum())
     windows = max(int(np.count_nonzero(n_t)), 1)
     phi_b = 1 + rho * n_b / windows / instances
     phi_c = 1 + rho * n_c / windows / stream.cand_n.shape[0]
-    return max(1.0, (phi_c * n_b + phi_b * n_c) / max(n_b + n_c, 1e-12))
+    return max(1.0, float((phi_c * n_b + phi_b * n_c) / max(n_b + n_c, 1e-12)))
 
 
 def _phi_between_blocks(streams: Sequence[Stream]) -> Array:
@@ -202,9 +200,7 @@ def _drift(streams: Sequence[Stream]) -> dict[str, float]:
         n_c, k_c = np.array([float(s.cand_n.sum()) for s in told]), np.array([s.cand_k_strict for s in told])
         some = (np.minimum(n_b, n_c) >= DRIFT_REQUESTS_MIN) & (k_b + k_c > 0) & (k_b + k_c < n_b + n_c)
         n_b, k_b, n_c, k_c = n_b[some], k_b[some], n_c[some], k_c[some]
-        moved = 2 * np.maximum(
-            log_likelihood_ratio(n_b, k_b, n_c, k_c, 1.0, 0.0), log_likelihood_ratio(n_c, k_c, n_b, k_b, 1.0, 0.0)
-        )
+        moved = 2 * np.maximum(log_likelihood_ratio(n_b, k_b, n_c, k_c, 1.0, 0.0), log_likelihood_ratio(n_c, k_c, n_b, k_b, 1.0, 0.0))
         information = _information(n_b, k_b, n_c, k_c)
         low, high = 0.0, DRIFT_MAX
         for _ in range(DRIFT_STEPS if some.any() else 0):

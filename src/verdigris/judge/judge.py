@@ -97,9 +97,9 @@ def _nothing_to_see(tallies: Tallies, threshold: float) -> Judgement:
             Effect("traces", "count", float(base), 0.0, None, None), Evidence(0.0, threshold, base, 0),
             f"The candidate sent no traces at all; the baseline sent {base}. Nobody can see whether it is well.",
         )  # fmt: skip
-        return Judgement(Outcome.BLIND, finding.sentence, (finding,), (), (), (), False, threshold, ())
+        return Judgement(Outcome.BLIND, finding.sentence, (finding,), (), (), (), concurrent=False, threshold=threshold, trails=())
     summary = "There is no baseline to compare with: it has no traces." if cand else "Neither role has any traces."
-    return Judgement(Outcome.NOT_ENOUGH_DATA, summary, (), (), (), (), False, threshold, ())
+    return Judgement(Outcome.NOT_ENOUGH_DATA, summary, (), (), (), (), concurrent=False, threshold=threshold, trails=())
 
 
 def _findings(tallies: Tallies, judged: Sequence[Judged], threshold: float, *, concurrent: bool) -> tuple[Finding, ...]:
@@ -121,9 +121,7 @@ def _findings(tallies: Tallies, judged: Sequence[Judged], threshold: float, *, c
             row = max(judged, key=lambda r: r[1].log_e - r[2])
             best[row[0].operation, row[0].edge, row[0].signal] = (0.0, row, row[0].signal)
     own = {stream.operation for _, (stream, _, _), signal in best.values() if signal is Signal.EXCLUSIVE_LATENCY}
-    kept = [
-        (row, signal) for _, row, signal in best.values() if not (signal is Signal.LATENCY and row[0].operation in own)
-    ]
+    kept = [(row, signal) for _, row, signal in best.values() if not (signal is Signal.LATENCY and row[0].operation in own)]
     made = [_finding(tallies, row, signal) for row, signal in kept] + _sampling(tallies, threshold)
     rank_of = list(Severity)
     ordered = sorted(
@@ -259,11 +257,6 @@ def _trails(judged: Sequence[Judged]) -> tuple[StreamTrail, ...]:
 
 def _notes(tallies: Tallies, *, concurrent: bool) -> tuple[str, ...]:
     notes = []
-    if not concurrent:
-        notes.append(
-            "The recordings are of different times, so drift between them does not cancel: margins are wider (19 % instead of "
-            "9 %), and evidence is weakened by how much the recordings vary by themselves and by how far most operations moved."
-        )
     for role, other, word in (
         (tallies.baseline, tallies.candidate, "baseline"),
         (tallies.candidate, tallies.baseline, "candidate"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from verdigris.judge.blame import Excess, Suspect
+from verdigris.judge.blame import Excess, Suspect, crosses_to_server
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
 from verdigris.judge.verdict import Cause, Effect, Finding, Missing, Outcome, Signal
@@ -24,33 +24,32 @@ def share(value: float | None) -> str:
 
 def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: str) -> str:
     """What is wrong, where, by how much."""
-    moved = _moved(effect)
-    where, edge = str(stream.operation), stream.edge
-    match signal:
-        case Signal.EXCLUSIVE_LATENCY:
-            return f"{where} takes longer by itself: {moved}."
-        case Signal.LATENCY:
-            return f"{where} is slower: {moved}."
-        case Signal.ERRORS:
-            return f"{where} fails more often: {moved}."
-        case Signal.NEW_ERROR_KIND:
-            return f"{where} fails in a way the baseline never did: {moved}."
-        case Signal.REFUSED_MORE:
-            return f"{where} refuses more requests for want of credentials (401, 403): {moved}."
-        case Signal.REFUSED_LESS:
-            return f"{where} refuses fewer requests for want of credentials (401, 403): {moved}. A door may stand open."
-        case Signal.REJECTED:
-            return f"{where} rejects more requests (4xx): {moved}."
-        case Signal.ORPHANS:
-            return f"Spans of {where} name a parent that never came: {moved}. Part of the trace is not being recorded."
-        case Signal.CALL_MISSING if edge is not None and edge.callee.service != edge.caller.service and edge.callee.kind == "Server":
-            return f"{edge.caller} makes its call, but no span of {edge.callee} comes: {moved}."
-        case Signal.CALL_MISSING if edge is not None:
-            return f"{edge.caller} no longer makes its call to {edge.callee}: {moved}."
-        case Signal.CALL_EXTRA if edge is not None:
-            return f"{edge.caller} calls {edge.callee} more often than before: {moved}."
-        case _:
-            return f"One instance ({suspect}) shows this, the others do not: {where}, {effect.measure} {moved}."
+    edge, moved = stream.edge, _moved(effect)
+    if signal is Signal.INSTANCE:
+        return f"One instance ({suspect}) shows this, the others do not: {stream.operation}, {moved}."
+    if edge is None:
+        return f"{_OPERATION_IS[signal].format(stream.operation)}: {moved}.{_AND_THAT_MEANS.get(signal, '')}"
+    if signal is Signal.CALL_EXTRA:
+        return f"{edge.caller} calls {edge.callee} more often than before: {moved}."
+    if crosses_to_server(edge):
+        return f"{edge.caller} makes its call, but no span of {edge.callee} comes: {moved}."
+    return f"{edge.caller} no longer makes its call to {edge.callee}: {moved}."
+
+
+_OPERATION_IS = {
+    Signal.EXCLUSIVE_LATENCY: "{} takes longer by itself",
+    Signal.LATENCY: "{} is slower",
+    Signal.ERRORS: "{} fails more often",
+    Signal.NEW_ERROR_KIND: "{} fails in a way the baseline never did",
+    Signal.REFUSED_MORE: "{} refuses more requests for want of credentials (401, 403)",
+    Signal.REFUSED_LESS: "{} refuses fewer requests for want of credentials (401, 403)",
+    Signal.REJECTED: "{} rejects more requests (4xx)",
+    Signal.ORPHANS: "Spans of {} name a parent that never came",
+}
+_AND_THAT_MEANS = {
+    Signal.REFUSED_LESS: " A door may stand open.",
+    Signal.ORPHANS: " Part of the trace is not being recorded.",
+}
 
 
 def cause_sentence(suspect: Suspect, tallies: Tallies) -> str:
@@ -75,7 +74,11 @@ def summary_sentence(outcome: Outcome, findings: Sequence[Finding], causes: Sequ
             return f"No verdict on the candidate as a whole: {findings[0].sentence}"
         case Outcome.NOT_ENOUGH_DATA:
             most = max(missing, key=lambda m: m.need - m.have, default=None)
-            about = f"; most is lacking for {most.operation} ({most.signal.value}): {most.have:,} of about {most.need:,} requests" if most else ""
+            about = (
+                f"; most is lacking for {most.operation} ({most.signal.value}): {most.have:,} of about {most.need:,} requests"
+                if most
+                else ""
+            )
             return f"Nothing wrong was found, but {len(missing)} of the questions a PASS must answer have no answer yet{about}."
         case Outcome.PASS:
             return "The candidate is no worse than the baseline, within the stated tolerances, wherever there is traffic to tell."

@@ -122,10 +122,9 @@ def _outcomes(operation: Operation, base: OperationTally, cand: OperationTally, 
         yield stream(Signal.NEW_ERROR_KIND, policy.new_error_kind, REST / 2, np.zeros_like(base.requests), np.sum(new, axis=0))
 
 
-def _structure(
-    edge: Edge, base: OperationTally, cand: OperationTally, tallies: Tallies, policy: Policy, weight: float
-) -> Iterator[Stream]:
-    nothing = EdgeTally(*(np.zeros(base.requests.shape[1]) for _ in range(2)), np.zeros((base.requests.shape[1], 1)))
+def _structure(edge: Edge, base: OperationTally, cand: OperationTally, tallies: Tallies, policy: Policy, weight: float) -> Iterator[Stream]:
+    windows = base.requests.shape[1]
+    nothing = EdgeTally(np.zeros(windows), np.zeros(windows), np.zeros((windows, 1)))
     before, after = tallies.baseline.edges.get(edge, nothing), tallies.candidate.edges.get(edge, nothing)
     base_n, cand_n = base.requests.sum(axis=0), cand.requests.sum(axis=0)
     calls = before.calls.sum(axis=0)

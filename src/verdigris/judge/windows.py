@@ -54,9 +54,9 @@ class OperationCounts:
     """One operation on one instance in one window.
 
     In units of requests: `requests`, `errors`, `error_origins` (failed, and none of its children did), `refused` (401, 403,
-    gRPC 7 and 16), `rejected` (other 4xx), `orphans` (parent never came), `childless` (made no call), `error_kinds`, and both histograms (bucket to
-    units). `spans` and `peers` count spans; `duration_ns`, `exclusive_ns` and `trace_ns` (the whole trace's
-    duration) are sums over requests.
+    gRPC 7 and 16), `rejected` (other 4xx), `orphans` (parent never came), `childless` (made no call), `error_kinds`, and both
+    histograms (bucket to units). `spans` and `peers` count spans; `duration_ns`, `exclusive_ns` and `trace_ns` (the whole
+    trace's duration) are sums over requests.
     """
 
     operation: Operation
@@ -165,9 +165,7 @@ def merge(parts: Iterable[Windows]) -> Windows:
         msg = f"the parts have windows of {sorted(lengths)} seconds; they must be of one length"
         raise ValueError(msg)
     empty = RoleWindow()
-    windows = (
-        Window(start, roles.get(Role.BASELINE, empty), roles.get(Role.CANDIDATE, empty)) for start, roles in sorted(halves.items())
-    )
+    windows = (Window(start, roles.get(Role.BASELINE, empty), roles.get(Role.CANDIDATE, empty)) for start, roles in sorted(halves.items()))
     return Windows(lengths.pop(), tuple(windows))
 
 

@@ -1,0 +1,1 @@
+"""What the operator asks for: which spans are whose (`identity`) and what is tolerated (`policy`). Pure."""

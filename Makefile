@@ -1,0 +1,54 @@
+# Two commands: `make demo` and `make test`. Both set everything up and are quick when nothing changed.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench bench-accuracy bench-judge fuzz docs clean
+
+PY := .venv/bin/python
+CARGO := PATH="$$PATH:$$HOME/.cargo/bin" cargo
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: ## make .venv with everything in it
+	@scripts/setup
+
+demo: setup ## record a small real system in two versions and judge the new one
+	@.venv/bin/verdigris demo --folder build/demo; code=$$?; \
+	if [ $$code -eq 1 ]; then echo "demo: FAIL is the right answer: the candidate is worse, and the cause is named above."; \
+	else echo "demo: expected FAIL (exit code 1), got exit code $$code"; exit 1; fi
+
+test: setup ## all tests
+	@scripts/setup-browser
+	@$(CARGO) test --quiet --release --locked --manifest-path native/Cargo.toml
+	@$(PY) -m pytest -q
+
+check: setup ## lint, types, layers, docs that are made from code
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(CARGO) fmt --check --manifest-path native/Cargo.toml
+	@$(CARGO) clippy --quiet --locked --all-targets --manifest-path native/Cargo.toml -- -D warnings
+
+format: setup ## write the code the way `check` wants it
+	@.venv/bin/ruff check --fix-only --quiet .
+	@.venv/bin/ruff format --quiet .
+	@$(CARGO) fmt --manifest-path native/Cargo.toml
+
+bench: setup ## speed of the decoder and of the windows, side by side with peers
+	@$(PY) benchmarks/decode.py
+	@$(PY) benchmarks/windows.py
+
+bench-accuracy: setup ## verdicts and causes on recorded faults (needs ../shared/data/traces)
+	@$(PY) benchmarks/accuracy.py
+
+bench-judge: setup ## the judge and its peers' rules on the same simulated streams
+	@$(PY) benchmarks/judge_simulation.py
+
+fuzz: setup ## mutate real bodies for minutes: FUZZ_SECONDS=300
+	@$(CARGO) run --quiet --release --locked --manifest-path native/Cargo.toml --example fuzz -- --seconds $${FUZZ_SECONDS:-300}
+
+docs: setup ## write the parts of docs/ that are made from code
+	@.venv/bin/verdigris schema compare > docs/compare.schema.json
+
+clean: ## remove all that was made
+	rm -rf .venv .tools build native/target .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache src/verdigris/*.so
