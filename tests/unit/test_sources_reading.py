@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import zstandard
-from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped]
+from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from verdigris._native import Limits

@@ -1,6 +1,13 @@
-DROP TABLE IF EXISTS period_spans;
 DROP TABLE IF EXISTS period_traces;
+DROP TABLE IF EXISTS period_spans;
+DROP TABLE IF EXISTS repeated;
+DROP TABLE IF EXISTS distinct_spans;
 DROP TABLE IF EXISTS role_spans;
 DROP TABLE IF EXISTS covered;
+DROP TABLE IF EXISTS named_spans;
+DROP TABLE IF EXISTS pooled_operations;
 DROP TABLE IF EXISTS operation_spans;
-DROP TABLE IF EXISTS facts
+DROP TABLE IF EXISTS pooled_values;
+DROP TABLE IF EXISTS {operations:Identifier};
+DROP TABLE IF EXISTS {facts:Identifier};
+DROP TABLE IF EXISTS {left_out:Identifier}

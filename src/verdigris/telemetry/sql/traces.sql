@@ -13,8 +13,8 @@ FROM
     SELECT
         window_s, role, trace,
         toUInt64(count()) AS spans, toUInt64(countIf(orphan)) AS orphans, toUInt64(countIf(root)) AS roots, max(mixed) AS mixed, max(threshold) AS threshold,
-        CAST((arraySort(groupUniqArray(service)), arrayResize([toUInt64(1)], toUInt32(uniqExact(service)), toUInt64(1))), 'Map(String, UInt64)') AS service_map
-    FROM facts
+        CAST((groupUniqArray(service) AS services, arrayMap(s -> toUInt64(1), services)), 'Map(String, UInt64)') AS service_map
+    FROM {facts:Identifier} AS f INNER JOIN {operations:Identifier} AS o ON f.operation = o.operation
     WHERE role > 0
     GROUP BY window_s, role, trace
 )
