@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from verdigris.judge.evidence import StreamEvidence
+from verdigris.judge.sight import crosses_to_server, present_share, unseen
 from verdigris.judge.streams import Stream, bucket_ms
-from verdigris.judge.tallies import EdgeTally, OperationTally, RoleTally, Tallies, TimeHistogram
+from verdigris.judge.tallies import EdgeTally, RoleTally, Tallies, TimeHistogram
 from verdigris.judge.verdict import Signal
 from verdigris.judge.windows import Edge, Operation
 
@@ -97,7 +98,7 @@ def callees(role: RoleTally) -> dict[Operation, tuple[str, ...]]:
     """For each calling operation, the other services whose server or consumer spans it is the parent of."""
     found: dict[Operation, set[str]] = {}
     for edge in role.edges:
-        if edge.callee.kind in {"Server", "Consumer"} and edge.callee.service != edge.caller.service:
+        if crosses_to_server(edge):
             found.setdefault(edge.caller, set()).add(edge.callee.service)
     return {operation: tuple(sorted(services)) for operation, services in found.items()}
 
@@ -174,11 +175,12 @@ def _structure_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvi
             continue
         base, cand = tallies.baseline.operations[edge.caller], tallies.candidate.operations[edge.caller]
         before, after = (r.edges.get(edge) for r in (tallies.baseline, tallies.candidate))
-        share_before, share_after = _present(before, base), _present(after, cand)
+        share_before, share_after = present_share(before, base), present_share(after, cand)
         if stream.signal is Signal.CALL_MISSING:
             lost = (share_before - share_after) * cand.n / traces
-            if crosses_to_server(edge):
-                yield Excess(edge.callee, stream.signal, max(lost, 0.0), sure, None, edge)
+            hidden = unseen(tallies, edge)
+            if hidden is not None:
+                yield Excess(hidden, stream.signal, max(lost, 0.0), sure, None, edge)
             elif lost * sure > stopped.get(edge.caller, (0.0, 1.0, edge))[0] * stopped.get(edge.caller, (0.0, 1.0, edge))[1]:
                 stopped[edge.caller] = (lost, sure, edge)
         else:
@@ -189,11 +191,6 @@ def _structure_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvi
     for caller, (lost, sure, edge) in stopped.items():
         for operation, part in stopped_after(tallies, caller):
             yield Excess(operation, Signal.CALL_MISSING, lost * part, sure, None, edge)
-
-
-def crosses_to_server(edge: Edge) -> bool:
-    """Whether the edge leaves a service: then the call was made, and what is missing is the other side's span."""
-    return edge.callee.kind in {"Server", "Consumer"} and edge.callee.service != edge.caller.service
 
 
 def stopped_after(tallies: Tallies, caller: Operation) -> list[tuple[Operation, float]]:
@@ -217,10 +214,6 @@ def stopped_after(tallies: Tallies, caller: Operation) -> list[tuple[Operation, 
             parts[at] = parts.get(at, 0.0) + more
     total = sum(parts.values())
     return [(operation, part / total) for operation, part in sorted(parts.items())] if total > 0 else [(caller, 1.0)]
-
-
-def _present(edge: EdgeTally | None, caller: OperationTally) -> float:
-    return float(edge.present.sum()) / max(caller.n, 1e-12) if edge is not None else 0.0
 
 
 def _calls(edge: EdgeTally | None) -> float:

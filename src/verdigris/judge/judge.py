@@ -13,14 +13,15 @@ from dataclasses import replace
 
 from verdigris.judge.assurance import missing_for_pass
 from verdigris.judge.betting import combine
-from verdigris.judge.blame import crosses_to_server, rank
+from verdigris.judge.blame import rank
 from verdigris.judge.effects import effect_of, share_effect
 from verdigris.judge.evidence import StreamEvidence, apart, side_by_side
 from verdigris.judge.sentences import cause_sentence, finding_sentence, summary_sentence
+from verdigris.judge.sight import crosses_to_server, unseen
 from verdigris.judge.streams import Stream, streams_of
 from verdigris.judge.tallies import Tallies, tally
 from verdigris.judge.verdict import Cause, Effect, Evidence, Finding, Judgement, Outcome, Severity, Signal, StreamTrail
-from verdigris.judge.windows import Windows
+from verdigris.judge.windows import Operation, Windows
 from verdigris.plan.policy import Policy
 
 JUDGE_VERSION = "1"
@@ -55,9 +56,9 @@ def judge(windows: Windows, policy: Policy) -> Judgement:
     clip = max(1.5, (threshold + math.log(max(len(streams), 1))) / WINDOWS_MUST_AGREE)
     evidence = side_by_side(streams, clip) if concurrent else apart(streams)
     judged = [(s, e, threshold - math.log(s.weight)) for s, e in zip(streams, evidence, strict=True)]
-    findings = _findings(tallies, judged, threshold, concurrent=concurrent)
+    findings = _seen(tallies, _findings(tallies, judged, threshold, concurrent=concurrent))
     found = {f.signal for f in findings}
-    lost = {f.id for f in findings if f.signal in TRUST or _lost_sight(f, tallies)}
+    lost = {f.id for f in findings if f.signal in TRUST or _out_of_sight(f, tallies) is not None}
     faults = [f for f in findings if f.id not in lost and f.signal is not Signal.INSTANCE]
     missing = () if findings else tuple(missing_for_pass(tallies, policy, _common_phi(evidence), concurrent=concurrent))
     if faults:
@@ -140,15 +141,15 @@ def _finding(tallies: Tallies, row: Judged, signal: Signal) -> Finding:
     suspect = ""
     if signal is Signal.INSTANCE and evidence.suspect is not None:
         suspect = tallies.candidate.operations[stream.operation].groups[int(evidence.suspect)]
-    blind = stream.edge is not None and stream.signal is Signal.CALL_MISSING and crosses_to_server(stream.edge)
+    hidden = unseen(tallies, stream.edge) if stream.edge is not None and stream.signal is Signal.CALL_MISSING else None
     return Finding(
-        "", signal, _severity(stream, effect, tallies), operation.service if blind or stream.edge is None else stream.operation.service,
+        "", signal, _severity(stream, effect, tallies), hidden.service if hidden is not None else stream.operation.service,
         operation, stream.edge, effect,
         Evidence(
             evidence.with_all_instances if signal is Signal.INSTANCE else evidence.log_e, needed,
             round(float(stream.base_n.sum())), round(float(stream.cand_n.sum())),
         ),
-        finding_sentence(stream, signal, effect, suspect),
+        finding_sentence(stream, signal, effect, suspect, tallies),
     )  # fmt: skip
 
 
@@ -165,14 +166,24 @@ def _severity(stream: Stream, effect: Effect, tallies: Tallies) -> Severity:
     return Severity.CRITICAL if change >= critical else Severity.MINOR if change < minor else Severity.MAJOR
 
 
-def _lost_sight(finding: Finding, tallies: Tallies) -> bool:
-    """Whether a missing call is a missing *span*: the caller's client span is there and did not fail more, the server's is not."""
-    if finding.signal is not Signal.CALL_MISSING or finding.edge is None or not crosses_to_server(finding.edge):
-        return False
-    base, cand = (r.operations[finding.edge.caller] for r in (tallies.baseline, tallies.candidate))
-    failed_more = float(cand.errors.sum()) / max(cand.n, 1e-12) - float(base.errors.sum()) / max(base.n, 1e-12)
-    lost = (finding.effect.baseline or 0.0) - (finding.effect.candidate or 0.0)
-    return failed_more < lost / 2
+def _out_of_sight(finding: Finding, tallies: Tallies) -> Operation | None:
+    """The remote operation whose spans stopped coming, if that is what this finding is."""
+    return unseen(tallies, finding.edge) if finding.signal is Signal.CALL_MISSING and finding.edge is not None else None
+
+
+def _seen(tallies: Tallies, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Without what only follows from lost sight: a client span whose server's span is lost seems to take all its time itself,
+    and a call that is known under another name now seems to be a new one.
+    """
+    lost = [f.edge for f in findings if f.edge is not None and _out_of_sight(f, tallies) is not None]
+    waiting = {e.caller for e in lost if crosses_to_server(e)}
+    renamed = {(e.caller, e.callee.kind) for e in lost if not crosses_to_server(e)}
+    return tuple(
+        f
+        for f in findings
+        if not (f.signal is Signal.EXCLUSIVE_LATENCY and f.operation in waiting)
+        and not (f.signal is Signal.CALL_EXTRA and f.edge is not None and (f.edge.caller, f.edge.callee.kind) in renamed)
+    )
 
 
 def _sampling(tallies: Tallies, threshold: float) -> list[Finding]:

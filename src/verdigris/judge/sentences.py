@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from verdigris.judge.blame import Excess, Suspect, crosses_to_server
+from verdigris.judge.blame import Excess, Suspect
+from verdigris.judge.sight import unseen
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
 from verdigris.judge.verdict import Cause, Effect, Finding, Missing, Outcome, Signal
@@ -22,7 +23,7 @@ def share(value: float | None) -> str:
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"  # noqa: PLR2004
 
 
-def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: str) -> str:
+def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: str, tallies: Tallies) -> str:
     """What is wrong, where, by how much."""
     edge, moved = stream.edge, _moved(effect)
     if signal is Signal.INSTANCE:
@@ -31,8 +32,9 @@ def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: st
         return f"{_OPERATION_IS[signal].format(stream.operation)}: {moved}.{_AND_THAT_MEANS.get(signal, '')}"
     if signal is Signal.CALL_EXTRA:
         return f"{edge.caller} calls {edge.callee} more often than before: {moved}."
-    if crosses_to_server(edge):
-        return f"{edge.caller} makes its call, but no span of {edge.callee} comes: {moved}."
+    hidden = unseen(tallies, edge)
+    if hidden is not None:
+        return f"{edge.caller} makes its call, but no span of {hidden} comes: {moved}."
     return f"{edge.caller} no longer makes its call to {edge.callee}: {moved}."
 
 
@@ -100,8 +102,8 @@ def _excess(excess: Excess, service: str, tallies: Tallies) -> str:
         outside = f", waiting for {peer}" if operation.kind == "Client" and peer and excess.between is None else ""
         return f"{operation} takes longer by itself ({own} a request{outside})"
     if excess.signal is Signal.CALL_MISSING:
-        if excess.edge is not None and excess.edge.callee == operation:
-            return f"its calls are made, but its spans do not come ({operation})"
+        if excess.edge is not None and unseen(tallies, excess.edge) == operation:
+            return f"it is called, but its spans do not come ({operation})"
         caller = excess.edge.caller if excess.edge is not None else operation
         return f"requests of {caller} stop short after {operation}"
     if excess.signal is Signal.CALL_EXTRA and excess.edge is not None:

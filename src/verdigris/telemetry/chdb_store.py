@@ -15,9 +15,24 @@ from chdb.session import Session
 
 from verdigris.judge.windows import Edge, EdgeCounts, Operation, OperationCounts, Role, RoleWindow, TraceCounts, Window, Windows
 from verdigris.plan.identity import Identity, IdentityMatch
-from verdigris.telemetry.store import HORIZON_S, TRACE_SPANS_MAX, WINDOW_S, ExampleSpan, Period, StoreError, Unassigned
+from verdigris.telemetry.store import (
+    DURATION_MAX_NS,
+    HORIZON_S,
+    OPERATIONS_MAX,
+    SERVICES_MAX,
+    SIBLINGS_MAX,
+    TRACE_SPANS_MAX,
+    VALUE_CHARS_MAX,
+    VALUES_MAX,
+    WINDOW_S,
+    ExampleSpan,
+    Period,
+    StoreError,
+    Unassigned,
+)
 
 NANO = 1_000_000_000
+TIME_MAX_NS = 2**63 - 1
 ROLES = {1: Role.BASELINE, 2: Role.CANDIDATE}
 """How the SQL writes the roles; 0 is neither."""
 
@@ -32,23 +47,29 @@ class _Facts:
 
 
 class ChdbStore:
-    """A `SpanStore` in a folder of its own, or in a temporary one that goes with the process."""
+    """A `SpanStore` in a folder of its own, or in memory, where it goes with the process.
 
-    def __init__(self, folder: Path | None = None, table: str = "otel_traces", session: Session | None = None, facts: "_Facts | None" = None) -> None:
-        """Open or create `folder`. One process owns a folder at a time.
+    Spans may be inserted while windows are made, from any thread; windows and examples wait for each other.
+    """
+
+    def __init__(self, folder: Path | None = None, table: str = "otel_traces", beside: "ChdbStore | None" = None) -> None:
+        """Open or create `table` in `folder`, or in the folder of `beside`. One process owns a folder at a time.
 
         Raises: StoreError: the folder is in use or cannot be written.
         """
         self._table = table
+        self._facts_of: tuple[Period, Identity] | None = None
+        self._inserts = self._inserts_in_facts = 0
+        # The steps of facts.sql have the same names in all stores of a folder: one at a time.
+        self._making = beside._making if beside else threading.RLock()
         with _translated("open the span store"):
-            self._session = session or Session(str(folder) if folder else None)
-            self._session.query(_sql("otel_traces").replace("otel_traces", table, 1))
-        # Temporary tables belong to the session, so what they hold is known to all stores on it.
-        self._facts = facts if facts is not None else _Facts()
+            self._session = beside._session if beside else Session(str(folder) if folder else None)
+        self._rows("otel_traces")
+        self._columns = [row["name"] for row in self._rows("columns")]
 
     def beside(self, table: str) -> "ChdbStore":
         """Another table in the same folder: a second recording whose trace ids may collide with this one's."""
-        return ChdbStore(table=table, session=self._session, facts=self._facts)
+        return ChdbStore(table=table, beside=self)
 
     def __enter__(self) -> Self:
         """Use as a context manager to close it."""
@@ -65,17 +86,29 @@ class ChdbStore:
     def insert(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Keep a batch with the columns of `otel_traces`; durable when it returns."""
         spans = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+        if sorted(spans.column_names) != sorted(self._columns):
+            lacking, unknown = set(self._columns) - set(spans.column_names), set(spans.column_names) - set(self._columns)
+            msg = (
+                f"could not insert {spans.num_rows} spans: the batch must have the columns of {self._table}, each once; it lacks "
+                f"{sorted(lacking) or 'none'} and has {sorted(unknown) or 'none'} besides"
+            )
+            raise StoreError(msg)
         if not spans.num_rows:
             return
-        self._forget_facts()
+        spans = spans.select(self._columns)
         with _translated(f"insert {spans.num_rows} spans"):
-            self._session.query(f"INSERT INTO {self._table} SELECT * FROM Python(spans)")
+            # Broken clocks spread a batch over many days, each a partition: a refusal would be repeated for ever.
+            self._session.query(
+                "INSERT INTO {table:Identifier} SELECT * FROM Python(spans) SETTINGS max_partitions_per_insert_block = 0",
+                params={"table": self._table},
+            )
+        self._inserts += 1
 
     def chunks(self, spans_max: int) -> Sequence[Period]:
         """All stored event time, cut at window boundaries into periods of about `spans_max` spans, ascending."""
         chunks: list[Period] = []
         for row in self._rows("spans_per_window"):
-            start_ns, spans = row["window_s"] * NANO, row["spans"]
+            start_ns, spans = row["start_ns"], row["spans"]
             end_ns = start_ns + WINDOW_S * NANO
             if chunks and chunks[-1].spans + spans <= spans_max:
                 chunks[-1] = Period(chunks[-1].start_unix_nano, end_ns, chunks[-1].spans + spans)
@@ -85,19 +118,19 @@ class ChdbStore:
 
     def windows(self, period: Period, identity: Identity) -> tuple[Windows, Unassigned]:
         """The windows of the traces that start in `period`."""
-        self._make_facts(period, identity)
         halves: dict[tuple[int, Role], tuple[TraceCounts, list[OperationCounts], list[EdgeCounts]]] = {}
-        for row in self._rows("traces"):
-            halves[row["window_s"], ROLES[row["role"]]] = (_trace_counts(row), [], [])
-        for row in self._rows("operations"):
-            halves[row["window_s"], ROLES[row["role"]]][1].append(_operation_counts(row))
-        for row in self._rows("edges"):
-            halves[row["window_s"], ROLES[row["role"]]][2].append(_edge_counts(row))
+        with self._facts(period, identity):
+            for row in self._rows("traces"):
+                halves[row["window_s"], ROLES[row["role"]]] = (_trace_counts(row), [], [])
+            for row in self._rows("operations"):
+                halves[row["window_s"], ROLES[row["role"]]][1].append(_operation_counts(row))
+            for row in self._rows("edges"):
+                halves[row["window_s"], ROLES[row["role"]]][2].append(_edge_counts(row))
+            (unassigned,) = self._rows("unassigned")
         roles = {at: RoleWindow(t, tuple(o), tuple(e)) for at, (t, o, e) in halves.items()}
         starts = sorted({start for start, _ in roles})
         empty = RoleWindow()
         windows = tuple(Window(s, roles.get((s, Role.BASELINE), empty), roles.get((s, Role.CANDIDATE), empty)) for s in starts)
-        (unassigned,) = self._rows("unassigned")
         return Windows(WINDOW_S, windows), Unassigned(**unassigned)
 
     def examples(
@@ -106,70 +139,75 @@ class ChdbStore:
         """Trace ids per role and operation: the baseline's most ordinary, the candidate's worst."""
         if not operations:
             return {}
-        self._make_facts(period, identity)
         found: dict[tuple[Role, Operation], list[str]] = {}
         wanted = json.dumps([[o.service, o.kind, o.name] for o in operations])
-        for row in self._rows("exemplars", limit=limit, operations=wanted):
-            found.setdefault((ROLES[row["role"]], _operation(row)), []).append(row["trace_id"])
+        with self._facts(period, identity):
+            for row in self._rows("exemplars", limit=limit, wanted=wanted):
+                found.setdefault((ROLES[row["role"]], _operation(row)), []).append(row["trace_id"])
         return found
 
-    def examples_of_edge(
-        self, period: Period, identity: Identity, edge: Edge, limit: int, *, absent: bool
-    ) -> Mapping[Role, Sequence[str]]:
+    def examples_of_edge(self, period: Period, identity: Identity, edge: Edge, limit: int, *, absent: bool) -> Mapping[Role, Sequence[str]]:
         """Trace ids in which the candidate lacks the call and the baseline has it (`absent`), or the other way round."""
-        self._make_facts(period, identity)
         ends = {
             f"{end}_{part}": getattr(operation, part)
             for end, operation in (("caller", edge.caller), ("callee", edge.callee))
             for part in ("service", "kind", "name")
         }
         found: dict[Role, list[str]] = {}
-        for row in self._rows("exemplars_without_call", limit=limit, absent=int(absent), **ends):
-            found.setdefault(ROLES[row["role"]], []).append(row["trace_id"])
+        with self._facts(period, identity):
+            for row in self._rows("exemplars_without_call", limit=limit, absent=int(absent), **ends):
+                found.setdefault(ROLES[row["role"]], []).append(row["trace_id"])
         return found
 
     def trace(self, period: Period, identity: Identity, trace_id: str) -> Sequence[ExampleSpan]:
         """The spans of one trace of the period, ascending by start."""
-        self._make_facts(period, identity)
+        with self._facts(period, identity):
+            rows = self._rows("trace", trace_id=trace_id, limit=TRACE_SPANS_MAX)
         return [
             ExampleSpan(
                 row["span_id"], row["parent_id"], ROLES.get(row["role"]), _operation(row), row["instance"], row["start_ns"],
                 row["duration_ns"], row["exclusive_ns"], row["status"],
             )
-            for row in self._rows("trace", trace_id=trace_id, limit=TRACE_SPANS_MAX)
+            for row in rows
         ]  # fmt: skip
 
-    def _make_facts(self, period: Period, identity: Identity) -> None:
-        """Build the temporary tables of `facts.sql`, unless they are those of the last call."""
-        wanted = (self._table, period, str(identity.baseline), str(identity.candidate))
-        if self._facts.made_of == wanted:
-            return
-        self._forget_facts()
-        parameters = {
-            "baseline": _like(identity.baseline),
-            "candidate": _like(identity.candidate),
-            "from_ns": period.start_unix_nano,
-            "to_ns": period.end_unix_nano,
-            "horizon_ns": HORIZON_S * NANO,
-        }
-        for statement in _sql("facts").split(";\n"):
+    @contextlib.contextmanager
+    def _facts(self, period: Period, identity: Identity) -> Iterator[None]:
+        """While inside, the temporary tables that `facts.sql` leaves are those of the period. They stay for the next call."""
+        with self._making:
+            if self._facts_of != (period, identity) or self._inserts_in_facts != self._inserts:
+                self._facts_of, self._inserts_in_facts = None, self._inserts
+                self._run("drop_facts")
+                claims, parameters = {}, _bounds(period)
+                for role, match in (("baseline", identity.baseline), ("candidate", identity.candidate)):
+                    claims[role], patterns = _claim(role, match)
+                    parameters |= patterns
+                try:
+                    self._run("facts", claims, **parameters)
+                except StoreError:
+                    with contextlib.suppress(StoreError):
+                        self._run("drop_facts")  # a step that outgrew the memory must not keep what it took
+                    raise
+                self._facts_of = (period, identity)
+            yield
+
+    def _run(self, name: str, claims: Mapping[str, str] = MappingProxyType({}), **parameters: object) -> None:
+        """Each statement of an SQL file in turn."""
+        for statement in _sql(name).split(";\n"):
+            for role, claim in claims.items():
+                statement = statement.replace("{{" + role + "}}", claim)  # noqa: PLW2901  what is run is the statement with its claims
             self._rows_of(statement, parameters)
-        self._facts.made_of = wanted
 
-    def _forget_facts(self) -> None:
-        self._facts.made_of = None
-        for statement in _sql("drop_facts").split(";\n"):
-            self._rows_of(statement, {})
-
-    def _rows(self, name: str, **parameters: object) -> Iterator[Row]:
-        yield from self._rows_of(_sql(name), parameters)
+    def _rows(self, name: str, **parameters: object) -> list[Row]:
+        return self._rows_of(_sql(name), parameters)
 
     def _rows_of(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:
-        settled = {"table": self._table, "window_ns": WINDOW_S * NANO}
+        tables = {"table": self._table} | {kept: f"{self._table}_{kept}" for kept in ("facts", "operations", "left_out")}
+        settled: dict[str, object] = {"window_ns": WINDOW_S * NANO} | tables
         settled |= {key: _escaped(value) if isinstance(value, str) else value for key, value in parameters.items()}
         with _translated("query the span store"):
             answer = self._session.query(statement, "ArrowTable", params=settled)
-        return answer.to_pylist() if isinstance(answer, pa.Table) else []
+            return answer.to_pylist() if isinstance(answer, pa.Table) else []
 
 
 @contextlib.contextmanager
@@ -177,11 +215,12 @@ def _translated(what: str) -> Iterator[None]:
     """Raise chDB's errors as ours."""
     try:
         yield
-    except (ChdbError, RuntimeError) as error:
+    except (ChdbError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
         msg = f"could not {what}: {error}"
         raise StoreError(msg) from error
 
 
+@cache
 def _sql(name: str) -> str:
     return resources.files("verdigris.telemetry").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
@@ -191,12 +230,41 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
-def _like(match: IdentityMatch | None) -> str:
-    """The match's patterns as a JSON object of SQL LIKE patterns."""
-    if match is None:
-        return "{}"
-    quoted = {key: p.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") for key, p in match.patterns.items()}
-    return json.dumps({key: pattern.replace("*", "%").replace("?", "_") for key, pattern in quoted.items()})
+def _bounds(period: Period) -> dict[str, object]:
+    """What facts.sql is told of the period and of the bounds. Times stay within the 63 bits that the columns have."""
+    return {
+        "from_ns": _time(period.start_unix_nano),
+        "to_ns": _time(period.end_unix_nano),
+        "read_from_ns": _time(period.start_unix_nano - HORIZON_S * NANO),
+        "read_to_ns": _time(period.end_unix_nano + HORIZON_S * NANO),
+        "duration_max_ns": DURATION_MAX_NS,
+        "chars_max": VALUE_CHARS_MAX,
+        "siblings_max": SIBLINGS_MAX,
+        "operations_max": OPERATIONS_MAX,
+        "services_max": SERVICES_MAX,
+        "values_max": VALUES_MAX,
+    }
+
+
+def _time(unix_nano: int) -> int:
+    return max(-TIME_MAX_NS, min(TIME_MAX_NS, unix_nano))
+
+
+def _claim(role: str, match: IdentityMatch | None) -> tuple[str, dict[str, object]]:
+    """The condition under which a span claims `role`, and its parameters: LIKE with a constant pattern is compiled once."""
+    if match is None or not match.patterns:
+        return "0", {}
+    conditions, parameters = [], dict[str, object]()
+    for number, (key, pattern) in enumerate(match.patterns.items()):
+        parameters |= {f"{role}_key_{number}": key, f"{role}_like_{number}": _like(pattern)}
+        conditions.append(f"ResourceAttributes[{{{role}_key_{number}:String}}] LIKE {{{role}_like_{number}:String}}")
+    return f"({' AND '.join(conditions)})", parameters
+
+
+def _like(pattern: str) -> str:
+    """A pattern with `*` and `?` as one of SQL's LIKE."""
+    quoted = pattern.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    return quoted.replace("*", "%").replace("?", "_")
 
 
 def _operation(row: Row) -> Operation:
@@ -218,9 +286,9 @@ def _operation_counts(row: Row) -> OperationCounts:
         error_kinds=dict(row["error_kinds"]),
         durations=dict(row["durations"]),
         exclusives=dict(row["exclusives"]),
-        duration_ns=row["duration_ns_sum"],
-        exclusive_ns=row["exclusive_ns_sum"],
-        trace_ns=row["trace_ns_sum"],
+        duration_ns=int(row["duration_ns_sum"]),
+        exclusive_ns=int(row["exclusive_ns_sum"]),
+        trace_ns=int(row["trace_ns_sum"]),
         peers=dict(row["peers"]),
     )
 

@@ -1,7 +1,7 @@
 """Where spans are kept and windows come from: the port. One contract test suite runs against every implementation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import pyarrow as pa
@@ -19,6 +19,30 @@ HORIZON_S = 60
 TRACE_SPANS_MAX = 2_000
 """At most so many spans of one example trace are returned."""
 
+DURATION_MAX_NS = 366 * 86_400 * 1_000_000_000
+"""Longer durations count as this one: a broken clock, and sums of them must stay within 128 bits."""
+
+VALUE_CHARS_MAX = 200
+"""Names and other values are cut to so many characters: enough to tell operations apart, and 32 KiB values cannot fill the memory."""
+
+OPERATIONS_MAX = 2_000
+"""Of a period's operations, over both roles, the busiest so many are told apart; the rest of each service is `OTHER`. A
+hundred services of twenty routes fit; a million names made up by a sender do not reach the judge."""
+
+SERVICES_MAX = 500
+"""Of a period's services, over both roles, the busiest so many are told apart: twice what large systems show in one rollout's traces."""
+
+VALUES_MAX = 100
+"""Instances, error kinds and peers per role and service, and sampling thresholds per role: the busiest so many are told apart.
+The judge pools instances into five groups anyway."""
+
+SIBLINGS_MAX = 16
+"""Of the internal spans of one service under one parent, the first so many are covered by their siblings' calls. Real traces have one to
+three; without a bound n of them beside n calls would cost n²."""
+
+OTHER = "{other}"
+"""What is pooled beyond a bound."""
+
 
 class StoreError(VerdigrisError):
     """The span store refused or failed. Safe: what was acknowledged is kept; nothing was judged. Mend the cause, then try again."""
@@ -35,20 +59,22 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Unassigned:
-    """What no role's windows contain."""
+    """What no role's windows contain, and why. Spans that were delivered several times are counted once, except in `without_id`."""
 
     spans: int = 0
     """Spans that speak for neither role, in traces that touch neither."""
     shared_spans_of_mixed_traces: int = 0
     mixed_traces: int = 0
+    ambiguous: int = 0
+    """Spans that both matches claim. They count as shared spans, and say that the matches do not tell the roles apart."""
+    clashing: int = 0
+    """Spans left out because their trace has another, different span under the same id."""
+    without_id: int = 0
+    """Spans left out because their trace id or span id is empty or zero."""
 
     def __add__(self, other: "Unassigned") -> "Unassigned":
         """The two periods' together."""
-        return Unassigned(
-            self.spans + other.spans,
-            self.shared_spans_of_mixed_traces + other.shared_spans_of_mixed_traces,
-            self.mixed_traces + other.mixed_traces,
-        )
+        return Unassigned(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +93,14 @@ class ExampleSpan:
 
 
 class SpanStore(Protocol):
-    """Spans in, windows out. All methods raise `StoreError`.
+    """Spans in, windows out. All methods raise `StoreError`, and may be called from several threads.
 
     `insert` is durable when it returns. `windows` is a function of the distinct spans stored: the order and the batching of
-    the inserts do not matter, nor does a span that is delivered twice.
+    the inserts do not matter, nor does a span that is delivered twice. What the windows mean stands in docs/windows.md.
     """
 
     def insert(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Keep a batch with the columns of `otel_traces`."""
+        """Keep a batch with the columns of `otel_traces`, in any order; one that lacks a column or has another one is refused whole."""
 
     def chunks(self, spans_max: int) -> Sequence[Period]:
         """All stored event time, cut at window boundaries into periods of about `spans_max` spans, ascending."""
@@ -87,9 +113,7 @@ class SpanStore(Protocol):
     ) -> Mapping[tuple[Role, Operation], Sequence[str]]:
         """Trace ids per role and operation: the baseline's most ordinary, the candidate's worst (failed first, then slowest)."""
 
-    def examples_of_edge(
-        self, period: Period, identity: Identity, edge: Edge, limit: int, *, absent: bool
-    ) -> Mapping[Role, Sequence[str]]:
+    def examples_of_edge(self, period: Period, identity: Identity, edge: Edge, limit: int, *, absent: bool) -> Mapping[Role, Sequence[str]]:
         """Trace ids in which the candidate lacks the call and the baseline has it (`absent`), or the other way round."""
 
     def trace(self, period: Period, identity: Identity, trace_id: str) -> Sequence[ExampleSpan]:

@@ -1,5 +1,5 @@
 -- The table of the OpenTelemetry Collector's ClickHouse exporter: same columns, same order, so that either can be read by the other's users.
-CREATE TABLE IF NOT EXISTS otel_traces
+CREATE TABLE IF NOT EXISTS {table:Identifier}
 (
     Timestamp          DateTime64(9) CODEC(Delta(8), ZSTD(1)),
     TraceId            String CODEC(ZSTD(1)),
