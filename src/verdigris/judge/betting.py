@@ -77,7 +77,9 @@ def advance(banks: Banks, n_base: ArrayLike, k_base: ArrayLike, n_cand: ArrayLik
     ) / banks.phi[:, None]  # fmt: skip
     if banks.clip is not None:
         gains = np.minimum(gains, banks.clip)
-    grown = banks.shares * np.exp(np.concatenate([np.zeros((a.size, 1)), gains], axis=1))
+    # Relative to the largest gain: a busy window without a clip may gain more than the exponential of a double can hold.
+    top = np.maximum(gains.max(axis=1), 0.0)
+    grown = banks.shares * np.exp(np.concatenate([np.zeros((a.size, 1)), gains], axis=1) - top[:, None])
     total = grown.sum(axis=1)
     share = 1.0 / (banks.windows + 3)
     experts = bets.shape[1]
@@ -89,7 +91,7 @@ def advance(banks: Banks, n_base: ArrayLike, k_base: ArrayLike, n_cand: ArrayLik
         cand_n=banks.cand_n * _KEEP + n_cand,
         cand_k=banks.cand_k * _KEEP + k_cand,
         shares=(1 - share) * grown / total[:, None] + share * start,
-        log_wealth=banks.log_wealth + np.log(total),
+        log_wealth=banks.log_wealth + top + np.log(total),
         windows=banks.windows + 1,
     )
 

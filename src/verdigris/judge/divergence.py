@@ -79,7 +79,8 @@ def log_likelihood_ratio(
     n_base, k_base, n_cand, k_cand, r, d = (np.asarray(x, float) for x in (n_base, k_base, n_cand, k_cand, r, d))
     a, c = k_base / np.maximum(n_base, 1e-300), k_cand / np.maximum(n_cand, 1e-300)
     q = nearest_null(n_base, a, n_cand, c, r, d)
-    ratio = n_base * kl(a, q) + n_cand * kl(c, r * q + d)
+    with np.errstate(invalid="ignore"):  # 0 trials times an infinite divergence; without trials the ratio is 0 below
+        ratio = n_base * kl(a, q) + n_cand * kl(c, r * q + d)
     inside = c <= r * a + d if sign > 0 else c >= r * a + d
     return np.asarray(np.where(inside | (n_base <= 0) | (n_cand <= 0), 0.0, np.maximum(ratio, 0.0)))
 

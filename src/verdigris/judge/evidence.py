@@ -91,6 +91,18 @@ def apart(streams: Sequence[Stream]) -> list[StreamEvidence]:
     return [StreamEvidence(float(e), float(e), float(f), (), None) for e, f in zip(evidence, phi, strict=True)]
 
 
+def trail_apart(stream: Stream, phi: float) -> tuple[float, ...]:
+    """How the evidence of one stream grew while the candidate's windows came in, against all of the baseline; starts with 0."""
+    n_b, k_b = float(stream.base_n.sum()), float(stream.base_k.sum())
+    n_c, k_c = (np.concatenate([[0.0], np.cumsum(counts.sum(axis=0))]) for counts in (stream.cand_n, stream.cand_k))
+    r, d = stream.tolerance.ratio, stream.tolerance.difference
+    if stream.swapped:
+        ratio = log_likelihood_ratio(n_c, k_c, n_b, k_b, r, d)
+    else:
+        ratio = log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d)
+    return tuple(nats_of_tail(float(x) / phi) for x in ratio)
+
+
 def nats_of_tail(log_ratio: float) -> float:
     """−log of the chance, under the null, of a one-sided log likelihood ratio this large (nats in, nats out)."""
     if log_ratio <= 0:

@@ -15,7 +15,7 @@ from verdigris.judge.assurance import missing_for_pass
 from verdigris.judge.betting import combine
 from verdigris.judge.blame import rank
 from verdigris.judge.effects import effect_of, share_effect
-from verdigris.judge.evidence import StreamEvidence, apart, side_by_side
+from verdigris.judge.evidence import StreamEvidence, apart, side_by_side, trail_apart
 from verdigris.judge.sentences import cause_sentence, finding_sentence, summary_sentence
 from verdigris.judge.sight import crosses_to_server, unseen
 from verdigris.judge.streams import Stream, streams_of
@@ -257,10 +257,11 @@ def _trails(judged: Sequence[Judged]) -> tuple[StreamTrail, ...]:
     trails = []
     for stream, evidence, _ in sorted(judged, key=lambda r: r[2] - r[1].log_e):
         key = (stream.operation, stream.edge, stream.signal)
-        if key in seen or not evidence.trail:
+        if key in seen:
             continue
         seen.add(key)
-        trails.append(StreamTrail(stream.operation, stream.edge, stream.signal, tuple(round(x, 4) for x in evidence.trail)))
+        trail = evidence.trail or trail_apart(stream, evidence.phi)
+        trails.append(StreamTrail(stream.operation, stream.edge, stream.signal, tuple(round(x, 4) for x in trail)))
         if len(trails) == TRAILS_MAX:
             break
     return tuple(trails)

@@ -21,8 +21,8 @@ QUANTILES_PASS = (0.5, 0.9, 0.99)
 BASELINE_BAD_MIN = 1.0
 """A quantile is asked about only where the baseline has at least so many requests above it."""
 
-EXCLUSIVE, DURATION, ERRORS, REFUSED, REJECTED, STRUCTURE, REST = 0.3, 0.1, 0.2, 0.05, 0.05, 0.2, 0.1
-"""How an operation's weight is shared between its kinds of signal; they sum to 1. Refused is two signals of this weight."""
+EXCLUSIVE, DURATION, ERRORS, REFUSED, REJECTED, STRUCTURE, REST = 0.3, 0.1, 0.2, 0.05, 0.05, 0.2, 0.05
+"""How an operation's weight is shared between its kinds of signal; they sum to 1, refused counted twice: more and fewer."""
 
 
 @dataclass(frozen=True, slots=True)
