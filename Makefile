@@ -12,9 +12,7 @@ setup: ## make .venv with everything in it
 	@scripts/setup
 
 demo: setup ## record a small real system in two versions and judge the new one
-	@.venv/bin/verdigris demo --folder build/demo; code=$$?; \
-	if [ $$code -eq 1 ]; then echo "demo: FAIL is the right answer: the candidate is worse, and the cause is named above."; \
-	else echo "demo: expected FAIL (exit code 1), got exit code $$code"; exit 1; fi
+	@.venv/bin/verdigris demo --folder build/demo
 
 test: setup ## all tests
 	@scripts/setup-browser

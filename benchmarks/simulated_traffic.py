@@ -8,7 +8,6 @@ shocks shared by both roles and bursts on single instances; it is for error rate
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +119,7 @@ class _Play:
     faults: Mapping[str, Fault]
     instances: int
     scale: float
-    bursting: int | None
+    bursting: frozenset[str]
     seen: dict[Operation, _Seen] = field(default_factory=dict)
     edges: dict[Edge, _Calls] = field(default_factory=dict)
 
@@ -132,8 +131,8 @@ class _Play:
         instance = self.rng.integers(self.instances, size=self.n)
         own = self.times(service.own_ms, service.sigma) * fault.own_factor + fault.own_extra_ms * 1e6
         own = np.where(self.rng.random(self.n) < fault.slow_share, own * fault.slow_factor, own)
-        if self.bursting is not None:
-            own = np.where(instance == self.bursting, own * 4, own)
+        sick = (instance == 0) & (service.name in self.bursting)
+        own = np.where(sick, own * 4, own)
         duration, child_failed = own.copy(), np.zeros(self.n, bool)
         running, called_any = active.copy(), np.zeros(self.n, bool)
         made: list[tuple[Edge, Flags]] = []
@@ -154,7 +153,7 @@ class _Play:
         for edge, calling in reversed(made):
             self.edges[edge] = _Calls(calling, calling & ~later)
             later |= calling
-        origin = active & ~child_failed & (self.rng.random(self.n) < service.error_share + fault.errors)
+        origin = active & ~child_failed & (self.rng.random(self.n) < service.error_share + fault.errors + np.where(sick, 0.2, 0.0))
         failed = active & (child_failed | origin)
         self.seen[server(service)] = _Seen(active, duration, own, failed, origin, active & ~called_any, instance)
         return duration, failed
@@ -162,9 +161,13 @@ class _Play:
 
 def role_window(
     rng: np.random.Generator, root: Service, requests: int, faults: Mapping[str, Fault] | None = None, *, role: str = "b",
-    instances: int = 3, scale: float = 1.0, bursting: int | None = None,
+    instances: int = 3, scale: float = 1.0, bursting: frozenset[str] = frozenset(),
 ) -> RoleWindow:  # fmt: skip
-    """One role's counts in one window. `scale` multiplies all times; instance `bursting` of every service is four times as slow."""
+    """One role's counts in one window.
+
+    `scale` multiplies all times. The first instance of the services in `bursting` is four times as slow and fails a fifth of
+    its requests.
+    """
     play = _Play(rng, requests, faults or {}, instances, scale, bursting)
     trace_ns, _ = play.visit(root, np.ones(requests, bool))
     operations = [
@@ -209,14 +212,14 @@ def _histogram(times_ns: Array) -> dict[int, int]:
 def windows_of(
     rng: np.random.Generator, root: Service, *, windows: int = 20, base_requests: int = 200, cand_requests: int = 200,
     faults: Mapping[str, Fault] | None = None, concurrent: bool = True, instances: int = 3, drift: float = 0.0, shift: float = 1.0,
-    bursting: Sequence[int] = (),
+    bursts: Mapping[str, Sequence[int]] | None = None,
 ) -> Windows:  # fmt: skip
     """A recording of both roles.
 
     Args:
         concurrent: side by side in the same windows; otherwise the candidate's follow the baseline's.
         drift: amplitude, in log time, of a slow wave that both roles ride on. shift: factor on the candidate's times.
-        bursting: windows in which the candidate's first instance is four times as slow.
+        bursts: for a service, the windows in which the candidate's first instance of it is slow and fails.
     """
     start = 1_700_000_000
     made = []
@@ -228,7 +231,8 @@ def windows_of(
         later = 0 if concurrent else windows + 1
         cand = role_window(
             rng, root, int(rng.poisson(cand_requests)) + 1, faults, role="c", instances=instances,
-            scale=_wave(drift, t + later, windows) * shift, bursting=0 if t in bursting else None,
+            scale=_wave(drift, t + later, windows) * shift,
+            bursting=frozenset(name for name, when in (bursts or {}).items() if t in when),
         )  # fmt: skip
         made.append(Windows(WINDOW_S, (Window(start + (t + later) * WINDOW_S, candidate=cand),)))
     return merge(made)
@@ -447,13 +451,14 @@ def live_streams(run: Rollout, policy: Policy) -> list[Stream]:
     return found
 
 
-def live_evidence(streams: Sequence[Stream], clip: float) -> tuple[Array, Array]:
+def live_evidence(streams: Sequence[Stream], clip: float, *, tempered: bool = True) -> tuple[Array, Array]:
     """Log wealth after every window, as `side_by_side` decides and with all instances, shape (streams, windows).
 
     The weakest over leaving out each of the candidate's instances decides. Streams of many runs may be asked together.
+    `tempered`: divided by the dispersion between instances, as the judge does.
     """
     whole, least = np.zeros((len(streams), streams[0].base_n.size)), np.zeros((len(streams), streams[0].base_n.size))
-    phi = _phis(streams)
+    phi = _phis(streams) if tempered else np.ones(len(streams))
     exact = np.array([s.tolerance.ratio == 1 and s.tolerance.difference == 0 for s in streams])
     groups = np.array([s.cand_n.shape[0] for s in streams])
     for some in (exact, ~exact):
@@ -517,7 +522,7 @@ class Decision:
     """Some stream had enough evidence with all instances, and never without one of them."""
 
 
-def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0) -> list[Decision]:
+def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0, *, tempered: bool = True) -> list[Decision]:
     """The judge's decision for each run, looked at after every window.
 
     A run ends when a stream reaches log(1/(alpha·w)) or all together reach log(1/alpha). `weight` is the operation's share of
@@ -525,7 +530,7 @@ def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0) ->
     """
     asked = [live_streams(run, policy) for run in runs]
     clip = clip_of(len(asked[0]), policy.alpha)
-    evidence, whole = live_evidence([s for streams in asked for s in streams], clip)
+    evidence, whole = live_evidence([s for streams in asked for s in streams], clip, tempered=tempered)
     threshold = math.log(1 / policy.alpha)
     made, at = [], 0
     for streams in asked:
@@ -540,10 +545,13 @@ def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0) ->
     return made
 
 
-@lru_cache(maxsize=4)
-def candidate_requests(setting: Setting) -> tuple[float, ...]:
-    """Mean number of candidate requests up to the end of each window."""
-    return tuple(np.cumsum(setting.shares() * setting.rate * setting.window_s))
+def most_by_chance(runs: int, level: float, unlikely: float = 1e-4) -> int:
+    """The most alarms among so many runs that a method of this level gives, but for a chance of `unlikely`."""
+    tail, k = 1.0, -1
+    while tail > unlikely:
+        k += 1
+        tail -= math.comb(runs, k) * level**k * (1 - level) ** (runs - k)
+    return k
 
 
 def relabelled(windows: Windows, names: Mapping[str, str]) -> Windows:

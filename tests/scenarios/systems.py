@@ -19,8 +19,10 @@ LINE_TRACES = 100
 NETWORK_NS = 200_000
 """From a client to its server, and back."""
 
-INTERNAL, SERVER, CLIENT = 1, 2, 3
+SERVER, CLIENT = 2, 3
 OK, UNAUTHORIZED, FAILED = 200, 401, 500
+UNAUTHENTICATED = 16
+"""gRPC's word for 401."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Operation:
     """What a server does. `own_ms` is the median of its own time, log-normal with `spread`.
 
     `slow_share` of the requests take `slow_ms` more. `errors` of them fail with `exception`, `refused` are answered 401 and
-    do nothing. With `grpc` a failure is that status code, otherwise HTTP 500. `outside`: nobody records it; its callers do.
+    do nothing. With `grpc` a failure is that status code and a refusal 16, otherwise HTTP 500 and 401. `outside`: nobody
+    records it; its callers do.
     """
 
     own_ms: float
@@ -120,7 +123,7 @@ class _Request:
         if not operation.outside:
             service, _, route = name.partition(" ")
             attributes = _rpc(operation, answer) if operation.grpc else _http(route, answer)
-            self.emit(service, route, SERVER, span_id, parent, at, now, attributes, answer >= FAILED, exception)
+            self.emit(service, route, SERVER, (span_id, parent), (at, now), attributes, failed=answer >= FAILED, exception=exception)
         return now, answer
 
     def call(self, caller: str, name: str, at: int, parent: str) -> tuple[int, int]:
@@ -134,13 +137,23 @@ class _Request:
         attributes += _text("server.address", callee)
         done = back + NETWORK_NS
         service = caller.partition(" ")[0]
-        self.emit(service, route if operation.grpc else method, CLIENT, span_id, parent, at, done, attributes, answer != OK, "")
+        self.emit(service, route if operation.grpc else method, CLIENT, (span_id, parent), (at, done), attributes, failed=answer != OK)
         return done, answer
 
     def emit(
-        self, service: str, name: str, kind: int, span_id: str, parent: str, start: int, end: int, attributes: str, failed: bool, exception: str
-    ) -> None:  # fmt: skip
-        """Export a span."""
+        self,
+        service: str,
+        name: str,
+        kind: int,
+        ids: tuple[str, str],
+        times: tuple[int, int],
+        attributes: str,
+        *,
+        failed: bool,
+        exception: str = "",
+    ) -> None:
+        """Export a span. `ids`: its own and its parent's; `times`: start and end."""
+        (span_id, parent), (start, end) = ids, times
         events = (
             f',"events":[{{"timeUnixNano":"{end}","name":"exception","attributes":[{_text("exception.type", exception)[:-1]}]}}]'
             if exception
@@ -169,7 +182,8 @@ def _http(route: str, code: int) -> str:
 
 
 def _rpc(operation: Operation, code: int) -> str:
-    return _text("rpc.system", "grpc") + _int("rpc.grpc.status_code", operation.grpc if code >= FAILED else 0)
+    status = operation.grpc if code >= FAILED else UNAUTHENTICATED if code == UNAUTHORIZED else 0
+    return _text("rpc.system", "grpc") + _int("rpc.grpc.status_code", status)
 
 
 def lines(deployment: Deployment, *, requests: int, seconds: float, seed: int, after_s: float = 0.0) -> Iterator[bytes]:

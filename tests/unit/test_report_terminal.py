@@ -70,7 +70,7 @@ def test_a_failure_is_told_with_its_numbers() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("pass", "The exit code is 0."),
+        ("pass", "The exit code of compare is 0."),
         ("not_enough_data", "2,339 more candidate requests needed (has 61 of about 2,400)"),
         ("not_enough_data", "not recorded at the same time"),
         ("blind", "Repair the candidate's tracing first"),
@@ -85,7 +85,7 @@ def test_every_verdict_says_what_to_do(name: str, told: str) -> None:
 def test_ignorance_is_never_called_a_pass(verdict: str) -> None:
     text = " ".join(printed(DOCUMENTS.VARIANTS[verdict]()).split())
     assert "This is not a pass." in text
-    assert "The exit code is not 0." in text
+    assert "The exit code of compare is not 0." in text
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTS.VARIANTS))

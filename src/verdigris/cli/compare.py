@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRem
 from rich.progress import Progress as Bars
 
 from verdigris.cli.exit_codes import ExitCode
+from verdigris.cli.output import finish
 from verdigris.comparison import html, terminal
 from verdigris.comparison.compare import compare
 from verdigris.comparison.document import Comparison, to_json
@@ -60,17 +61,20 @@ def compare_command(  # noqa: PLR0917, RUF100
     """Judge a candidate's traces against a baseline's: is it worse, where, how sure is that."""
     judged = inputs_of(inputs, baseline, candidate)
     policy = Policy(alpha=alpha)
+    if html_file is not None and not html_file.parent.is_dir():
+        # Known now, so not after minutes of judging.
+        msg = f"there is no folder {html_file.parent} for the report"
+        raise CannotWrite(msg)
     with ComparisonProgress(enabled=not quiet) as progress:
         comparison = compare(judged, policy, progress, strict=strict)
-    if html_file is not None:
-        write_html(comparison, html_file)
     if json_output:
         sys.stdout.buffer.write(to_json(comparison))
-        sys.stdout.flush()
     else:
         terminal.render(comparison, Console())
-        if html_file is not None:
-            Console(stderr=True).print(f"report: {html_file}", markup=False, highlight=False)
+    finish()
+    if html_file is not None:
+        write_html(comparison, html_file)
+        Console(stderr=True).print(f"report: {html_file}", markup=False, highlight=False, soft_wrap=True)
     return ExitCode[comparison.verdict]
 
 

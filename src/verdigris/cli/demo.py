@@ -16,6 +16,10 @@ from verdigris.demo.recording import describe, record
 from verdigris.judge.windows import Role
 from verdigris.plan.policy import Policy
 
+EXPECTED_VERDICT = "FAIL"
+CAUSE = "eligibility"
+"""The service whose external dependency is slow in the candidate."""
+
 
 def demo_command(
     folder: Annotated[Path, typer.Option(help="Where the recordings and the report go; a recording that is there is used again.")] = Path(
@@ -25,7 +29,8 @@ def demo_command(
 ) -> int:
     """Record three real services in two versions, side by side, and judge the new one.
 
-    The services run on loopback only, instrumented with the OpenTelemetry SDK. The exit code is the verdict's, as for compare.
+    The services run on loopback only, instrumented with the OpenTelemetry SDK. Exit code 0 when the new one is found to be worse
+    and the true cause is named first: that is how it should end. 70 when not.
     """
     console = Console()
     console.print(describe(), markup=False, highlight=False)
@@ -44,4 +49,9 @@ def demo_command(
     report = folder / "report.html"
     write_html(comparison, report)
     console.print(f"\nreport: {report}", markup=False, highlight=False)
-    return ExitCode[comparison.verdict]
+    named = comparison.causes[0].service if comparison.causes else "nobody"
+    if (comparison.verdict, named) == (EXPECTED_VERDICT, CAUSE):
+        console.print(f"As it should end: {comparison.verdict}, and {named} is named first.", highlight=False)
+        return 0
+    console.print(f"This should have ended with {EXPECTED_VERDICT} and {CAUSE} named first; it named {named}.", highlight=False)
+    return ExitCode.INTERNAL

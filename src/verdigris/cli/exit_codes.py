@@ -23,4 +23,4 @@ class ExitCode(IntEnum):
     STORE = 74
     """The span store failed."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C, SIGTERM or SIGHUP."""

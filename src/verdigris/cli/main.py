@@ -1,14 +1,16 @@
 """The command line: thin. Commands live in modules of their own; here they meet their errors and exit codes."""
 
 import sys
+import traceback
 from importlib.metadata import version
 
 import typer
 from rich.console import Console
 
-from verdigris.cli.compare import compare_command
+from verdigris.cli.compare import CannotWrite, compare_command
 from verdigris.cli.demo import demo_command
 from verdigris.cli.exit_codes import ExitCode
+from verdigris.cli.output import abandon, finish, stopping_on_signals
 from verdigris.cli.schema import schema_command
 from verdigris.comparison.recordings import UnreadableInput
 from verdigris.errors import VerdigrisError
@@ -41,6 +43,7 @@ def _main(*, show_version: bool = typer.Option(False, "--version", help="Print t
 _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
     (InvalidIdentity, ExitCode.USAGE),
     (InvalidPolicy, ExitCode.USAGE),
+    (CannotWrite, ExitCode.CANNOT_WRITE),
     (UnreadableInput, ExitCode.UNREADABLE),
     (SourceError, ExitCode.NO_INPUT),
     (StoreError, ExitCode.STORE),
@@ -49,15 +52,23 @@ _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
 
 def run() -> None:
     """The entry point: runs a command and turns what goes wrong into one line and an exit code."""
+    with stopping_on_signals():
+        code = _run()
+    if code == ExitCode.INTERRUPTED:
+        Console(stderr=True).print("[bold]stopped[/]: nothing was judged and nothing is left behind.", soft_wrap=True)
+    sys.exit(int(code or 0))
+
+
+def _run() -> int | None:
     errors = Console(stderr=True)
     try:
         # Not standalone: a wrong call must not exit with 2, which is a verdict here.
-        code = app(standalone_mode=False)
+        code: int | None = app(standalone_mode=False)
+        finish()
     except typer.Exit as stop:
         code = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        errors.print("[bold]stopped[/]: nothing was judged and nothing is left behind.")
-        code = ExitCode.INTERRUPTED
+        code = ExitCode.INTERRUPTED  # Typer itself makes it an exit code, which arrives as a return value
     except typer.TyperException as wrong:
         # What Typer raises for a wrong call can show itself, with a usage line; its public base class does not say so.
         show = getattr(wrong, "show", None)
@@ -67,11 +78,28 @@ def run() -> None:
             errors.print(str(wrong), markup=False)
         code = ExitCode.USAGE
     except VerdigrisError as error:
-        errors.print(f"[bold red]error[/]: {type(error).__name__}: ", end="")
-        errors.print(str(error), markup=False, highlight=False)
+        _tell(errors, type(error).__name__, str(error))
         code = next((code for kind, code in _EXIT_OF if isinstance(error, kind)), ExitCode.INTERNAL)
-    except BrokenPipeError:
-        # The reader of our output went away; there is nobody to tell.
-        sys.stderr.close()
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        # The reader of our output went away; there is nobody to tell. Typer and Rich would exit with 1, a verdict here.
+        abandon()
         code = ExitCode.CANNOT_WRITE
-    sys.exit(int(code or 0))
+    except OSError as error:
+        # What cannot be read is a problem of its input, not an error; so this is an output or the temporary folder.
+        abandon()
+        _tell(errors, "cannot write", str(error))
+        code = ExitCode.CANNOT_WRITE
+    except Exception:  # noqa: BLE001  # Python would exit with 1, which is a verdict here
+        abandon()
+        traceback.print_exc()
+        _tell(errors, "this is a mistake of ours", "nothing was judged; please report the lines above")
+        code = ExitCode.INTERNAL
+    return code
+
+
+def _tell(errors: Console, what: str, text: str) -> None:
+    """One line, however narrow the terminal is: logs are searched by line."""
+    errors.print(f"[bold red]error[/]: {what}: ", end="")
+    errors.print(text, markup=False, highlight=False, soft_wrap=True)

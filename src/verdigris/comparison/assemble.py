@@ -1,7 +1,7 @@
 """The document of a comparison from its parts: judgement, tallies, recordings. Selects and rounds; decides nothing."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -32,10 +32,10 @@ MISSING_MAX = 40
 
 def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies, judgement: Judgement, policy: Policy) -> doc.Comparison:
     """Everything that people and programs may want to know about a comparison."""
-    examples = {f.id: _examples(recordings, f) for f in judgement.findings}
+    examples = _examples(recordings, judgement.findings)
     lacking = sorted(judgement.missing, key=lambda m: (m.have - m.need, m.operation, m.signal))
     recorded_s = windows.window_s * sum(1 for traces in tallies.candidate.traces if traces.traces)
-    notes = list(judgement.notes)
+    notes = [*judgement.notes, *_why_silent(recordings, tallies)]
     if len(lacking) > MISSING_MAX:
         notes.append(f"{len(lacking)} questions have no answer yet; the {MISSING_MAX} farthest from one are listed.")
     return doc.Comparison(
@@ -95,23 +95,57 @@ def _finding(finding: Finding, examples: doc.Examples) -> doc.Finding:
     )  # fmt: skip
 
 
-def _examples(recordings: Sequence[Recording], finding: Finding) -> doc.Examples:
-    """Traces to look at: the candidate's that show the finding, the baseline's that show how it was."""
-    found: dict[Role, tuple[str, ...]] = {}
+def _examples(recordings: Sequence[Recording], findings: Sequence[Finding]) -> dict[str, doc.Examples]:
+    """Traces to look at: the candidate's that show each finding, the baseline's that show how it was."""
+    found: dict[tuple[str, Role], list[str]] = {(finding.id, role): [] for finding in findings for role in Role}
+    for recording in recordings:
+        for finding, role, at in _by_chunk(recording, findings):
+            found[finding.id, role] += _examples_of(recording, finding, role, at)
+    return {
+        finding.id: doc.Examples(*(tuple(found[finding.id, role][:EXAMPLES_PER_FINDING]) for role in (Role.BASELINE, Role.CANDIDATE)))
+        for finding in findings
+    }
+
+
+def _by_chunk(recording: Recording, findings: Sequence[Finding]) -> list[tuple[Finding, Role, Operation]]:
+    """Findings with a place in this recording, those of one chunk together: a store works out one chunk at a time."""
+    placed = []
+    for number, finding in enumerate(findings):
+        for role in Role:
+            at = finding.edge.caller if finding.edge is not None else finding.operation
+            period = recording.telling_chunk(role, at) if at is not None else None
+            if at is not None and period is not None:
+                placed.append((period.start_unix_nano, number, finding, role, at))
+    return [(finding, role, at) for _, _, finding, role, at in sorted(placed, key=lambda p: (p[0], p[1], p[3]))]
+
+
+def _examples_of(recording: Recording, finding: Finding, role: Role, at: Operation) -> Sequence[str]:
+    if finding.edge is not None and finding.signal in {Signal.CALL_MISSING, Signal.CALL_EXTRA}:
+        absent = finding.signal is Signal.CALL_MISSING
+        shown = recording.examples_of_edge(role, finding.edge, EXAMPLES_PER_FINDING, absent=absent)
+        # Where every request of the baseline makes the call once, none shows that it was not made more often.
+        return shown or recording.examples(role, at, EXAMPLES_PER_FINDING)
+    return recording.examples(role, finding.operation or at, EXAMPLES_PER_FINDING)
+
+
+def _why_silent(recordings: Sequence[Recording], tallies: Tallies) -> list[str]:
+    """Why a role has no traces, where that lies in what was read and not in the role."""
+    notes = []
     for role in Role:
-        ids: list[str] = []
-        for recording in recordings:
-            if finding.edge is not None and finding.signal in {Signal.CALL_MISSING, Signal.CALL_EXTRA}:
-                absent = finding.signal is Signal.CALL_MISSING
-                ids += recording.examples_of_edge(role, finding.edge, EXAMPLES_PER_FINDING, absent=absent)
-            elif finding.operation is not None:
-                ids += recording.examples(role, finding.operation, EXAMPLES_PER_FINDING)
-        found[role] = tuple(ids[:EXAMPLES_PER_FINDING])
-    return doc.Examples(found[Role.BASELINE], found[Role.CANDIDATE])
+        mine = [r for r in recordings if r.source.match(role) is not None]
+        problems = sum(r.counts.problems for r in mine)
+        if tallies.of(role).trace_count or not mine:
+            continue
+        if problems:
+            first = next(p for r in mine for p in r.problems)
+            notes.append(f"Of what was given for the {role.value}, {problems} parts could not be read; the first: {first}.")
+        elif mine[0].source.identity is not None and (others := sum(r.unassigned.spans for r in mine)):
+            notes.append(f"No span matches the {role.value}'s {mine[0].source.match(role)}; {others} spans match neither role.")
+    return notes
 
 
 def _missing(missing: Missing, recorded_s: float) -> doc.Missing:
-    more_s = round((missing.need - missing.have) * recorded_s / missing.have) if missing.have else None
+    more_s = math.ceil((missing.need - missing.have) * recorded_s / missing.have) if missing.have else None
     return doc.Missing(_operation_name(missing.operation), missing.signal.value, missing.have, missing.need, more_s)
 
 
@@ -282,24 +316,26 @@ def _shares(histogram: TimeHistogram) -> tuple[tuple[float, float, float], ...]:
 
 
 def _waterfalls(recordings: Sequence[Recording], judgement: Judgement, examples: Mapping[str, doc.Examples]) -> tuple[doc.Waterfall, ...]:
-    drawn: dict[tuple[Role, str], doc.Waterfall] = {}
+    """The first example of each role for the first findings; a trace that shows several is drawn once."""
+    shows: dict[tuple[Role, str], list[Finding]] = {}
     for finding in judgement.findings:
         at = finding.edge.caller if finding.edge is not None else finding.operation
-        if at is None or len(drawn) >= WATERFALLS_MAX:
+        if at is None or len(shows) >= WATERFALLS_MAX:
             continue
         shown = examples[finding.id]
         for role, ids in ((Role.BASELINE, shown.baseline), (Role.CANDIDATE, shown.candidate)):
-            if not ids:
-                continue
-            known = drawn.get((role, ids[0]))
-            if known is not None:
-                drawn[role, ids[0]] = doc.Waterfall(known.trace_id, known.role, (*known.findings, finding.id), known.spans)
-                continue
-            spans = _first(recording.trace(role, at, ids[0]) for recording in recordings)
-            if spans:
-                drawn[role, ids[0]] = doc.Waterfall(ids[0], role.value, (finding.id,), waterfall(spans))
-    return tuple(drawn.values())
-
-
-def _first(found: Iterable[Sequence[ExampleSpan]]) -> Sequence[ExampleSpan]:
-    return next((spans for spans in found if spans), ())
+            if ids:
+                shows.setdefault((role, ids[0]), []).append(finding)
+    spans: dict[tuple[Role, str], Sequence[ExampleSpan]] = {}
+    for recording in reversed(recordings):  # the last one's chunk is still at hand from finding examples
+        for finding, role, at in _by_chunk(recording, judgement.findings):
+            for drawn_role, trace_id in shows:
+                if drawn_role is role and (role, trace_id) not in spans and finding is shows[role, trace_id][0]:
+                    found = recording.trace(role, at, trace_id)
+                    if found:
+                        spans[role, trace_id] = found
+    return tuple(
+        doc.Waterfall(trace_id, role.value, tuple(f.id for f in findings), waterfall(spans[role, trace_id]))
+        for (role, trace_id), findings in shows.items()
+        if (role, trace_id) in spans
+    )

@@ -15,11 +15,15 @@ from verdigris.telemetry.sources import ReadCounts, Reading, expand
 from verdigris.telemetry.store import ExampleSpan, Period, SpanStore, Unassigned
 
 CHUNK_SPANS = 1_000_000
-"""Windows are made of about so many spans at a time; a chunk takes a few hundred MB while it is worked on."""
+"""Windows are made of about so many spans at a time; a chunk takes about half a gigabyte while it is worked on."""
 
 
 class UnreadableInput(VerdigrisError):
     """`--strict`, and part of an input cannot be read. Safe: nothing was judged. Mend the input or judge without `--strict`."""
+
+
+class AmbiguousIdentity(VerdigrisError):
+    """Both roles' matches claim the same spans. Safe: nothing was judged. Narrow the matches until no span fits both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,20 @@ class Recording:
     unassigned: Unassigned = field(default_factory=Unassigned)
 
     def windows(self, on_chunk: Callable[[int], None]) -> Windows | None:
-        """All windows, chunk by chunk; `on_chunk` is told the spans of each when it is done. None when there are no spans."""
+        """All windows, chunk by chunk; `on_chunk` is told the spans of each when it is done. None when there are no spans.
+
+        Raises: StoreError. AmbiguousIdentity: a span is claimed for both roles, so the roles are not what they were meant to be.
+        """
         self.chunks = tuple(self.store.chunks(CHUNK_SPANS))
         for period in self.chunks:
             windows, unassigned = self.store.windows(period, self.source.settled)
+            if unassigned.ambiguous:
+                identity = self.source.settled
+                msg = (
+                    f"{unassigned.ambiguous} spans match both the baseline ({identity.baseline}) and the candidate ({identity.candidate}); "
+                    "narrow the matches until no span fits both"
+                )
+                raise AmbiguousIdentity(msg)
             self.chunk_windows.append(windows)
             self.unassigned += unassigned
             on_chunk(period.spans)

@@ -32,8 +32,8 @@ NOT_CONCURRENT = (
     "are wider, and evidence is weakened by how much the recordings vary by themselves and by how far most operations moved."
 )
 EXITS = {
-    "PASS": "The exit code is 0. Only a PASS exits with 0.",
-    "FAIL": "The exit code is not 0. Only a PASS exits with 0, so a script that stops on errors stops here.",
+    "PASS": "The exit code of compare is 0. Only a PASS exits with 0.",
+    "FAIL": "The exit code of compare is not 0. Only a PASS exits with 0, so a script that stops on errors stops here.",
 }
 VERDICT_STYLES = {
     "PASS": "bold white on dark_green",

@@ -152,8 +152,11 @@ def _need(question: Question, phi: float, enough: float, have: float) -> int:
     n_b, n_c = max(float(question.base_n.sum()), 1.0), max(have, 1.0)
     a, c = float(question.base_k.sum()) / n_b, question.expected_rate
     r, d = question.tolerance.ratio, question.tolerance.difference
+    twice = 2 * round(have) + 1
     if c >= r * a + d:
-        return round(have) + 1
+        return twice
     q = nearest_null(n_b, a, n_c, c, r, d)
     per_request = float(n_b / n_c * kl(a, q) + kl(c, r * q + d))
-    return max(round(have) + 1, math.ceil(phi * enough / max(per_request, 1e-9)))
+    need = math.ceil(phi * enough / max(per_request, 1e-9))
+    # Enough by this account, and still no answer: the candidate is not quite as the baseline was. Twice as many may tell.
+    return need if need > have else twice

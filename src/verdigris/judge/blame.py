@@ -9,7 +9,9 @@ then goes to a service:
    trouble with, and who is well with everybody else? A callee is likelier at equal evidence, because its caller is already
    seen to be well where it talks to others.
 3. Errors count where they begin: the deepest failing span whose children are well.
-4. A request that stops short is blamed on the last call it made before it stopped, or on the caller if it made none.
+4. A request that stops short is blamed on the last call it made before it stopped, or on the caller if it made none. A call
+   that is never made any more, while the caller's others are, was taken out of the caller.
+5. A span whose parent never comes is blamed on whose span that was in the baseline.
 
 So a caller that is slower only because its callee is has no excess of its own and cannot be blamed above it.
 """
@@ -38,6 +40,13 @@ TESTABLE_REQUESTS = 30.0
 
 SHARE_MIN = 0.02
 """Causes that explain less than this share are not named."""
+
+
+SURE_MIN = 0.25
+"""A service is named only where its evidence reaches half of what makes a finding."""
+
+LOST_ENTIRELY = 0.02
+"""A call is no longer made at all when at most this part of the requests that made it still do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,7 @@ def rank(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidence, float]
     for service, parts in by_service.items():
         share = sum(weight for weight, _ in parts) / total
         ordered = sorted(parts, key=lambda part: (-part[0], part[1].operation))
-        if share >= SHARE_MIN:
+        if share >= SHARE_MIN and max(excess.sure for _, excess in parts) >= SURE_MIN:
             suspects.append(Suspect(service, ordered[0][1].operation, share, tuple(excess for _, excess in ordered)))
     return sorted(suspects, key=lambda s: (-s.share, s.service))
 
@@ -156,18 +165,27 @@ def _error_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidenc
             continue
         operation = stream.operation
         to = called.get(operation, ())
-        if operation.kind == "Client" and to and stream.signal is not Signal.ERRORS:
+        if operation.kind == "Client" and to and stream.signal in {Signal.REFUSED_MORE, Signal.REFUSED_LESS, Signal.REJECTED}:
             continue  # the callee's own span says the same
         base, cand = tallies.baseline.operations[operation], tallies.candidate.operations[operation]
         more = abs(float(getattr(cand, counted).sum()) / max(cand.n, 1e-12) - float(getattr(base, counted).sum()) / max(base.n, 1e-12))
         if more > 0:
+            if stream.signal is Signal.ORPHANS:
+                yield Excess(_usual_parent(tallies, operation), stream.signal, more * cand.n / traces, sure, None)
+                continue
             between = (operation.service, to[0]) if operation.kind == "Client" and len(to) == 1 else None
             yield Excess(operation, stream.signal, more * cand.n / traces, sure, between)
 
 
+def _usual_parent(tallies: Tallies, operation: Operation) -> Operation:
+    """Whose span it is that an orphan of this operation misses: the baseline knows its caller."""
+    callers = {e.caller: float(t.present.sum()) for e, t in tallies.baseline.edges.items() if e.callee == operation}
+    return max(sorted(callers), key=lambda caller: callers[caller], default=operation)
+
+
 def _structure_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidence, float]]) -> Iterable[Excess]:
     traces = max(tallies.candidate.trace_count, 1)
-    stopped: dict[Operation, tuple[float, float, Edge]] = {}
+    stopped: dict[Operation, list[_Lost]] = {}
     for stream, evidence, threshold in judged:
         sure = _sure(evidence.log_e, threshold)
         edge = stream.edge
@@ -181,16 +199,31 @@ def _structure_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvi
             hidden = unseen(tallies, edge)
             if hidden is not None:
                 yield Excess(hidden, stream.signal, max(lost, 0.0), sure, None, edge)
-            elif lost * sure > stopped.get(edge.caller, (0.0, 1.0, edge))[0] * stopped.get(edge.caller, (0.0, 1.0, edge))[1]:
-                stopped[edge.caller] = (lost, sure, edge)
+            elif lost > 0:
+                entirely = share_after <= LOST_ENTIRELY * share_before
+                stopped.setdefault(edge.caller, []).append(_Lost(lost, sure, edge, entirely=entirely))
         else:
             more = (_calls(after) / max(cand.n, 1e-12) - _calls(before) / max(base.n, 1e-12)) * cand.n / traces
             callee = tallies.candidate.operations.get(edge.callee)
             cost = (callee.duration_ms if callee else 0.0) / _trace_ms(tallies)
             yield Excess(edge.caller, stream.signal, max(more, 0.0) * cost, sure, None, edge)
-    for caller, (lost, sure, edge) in stopped.items():
-        for operation, part in stopped_after(tallies, caller):
-            yield Excess(operation, Signal.CALL_MISSING, lost * part, sure, None, edge)
+    for caller, calls in stopped.items():
+        worst = max(calls, key=lambda call: (call.lost * call.sure, call.edge))
+        # One call that is never made any more, while all others are, was taken out of the caller.
+        certain = [call for call in calls if call.sure >= SURE_MIN]
+        taken_out = worst.entirely and len(certain) == 1
+        for operation, part in [(caller, 1.0)] if taken_out else stopped_after(tallies, caller):
+            yield Excess(operation, Signal.CALL_MISSING, worst.lost * part, worst.sure, None, worst.edge)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A call that fewer of a caller's requests make: how many fewer per trace, and whether hardly any is left."""
+
+    lost: float
+    sure: float
+    edge: Edge
+    entirely: bool
 
 
 def stopped_after(tallies: Tallies, caller: Operation) -> list[tuple[Operation, float]]:

@@ -30,6 +30,16 @@ CHI_SQUARE_MEDIAN = 0.4549364
 DRIFT_REQUESTS_MIN = 10
 """Drift is measured on signals that every operation has, where both roles have at least so many requests."""
 
+DRIFT_STREAMS_MIN = 10
+"""Fewer streams of a family do not tell drift from a fault; then it is measured on all families together."""
+
+PRIOR_OF = {
+    Signal.ERRORS: 0.001,
+    Signal.REFUSED_MORE: 0.001,
+    Signal.REFUSED_LESS: 0.001,
+    Signal.NEW_ERROR_KIND: 0.00001,
+}
+
 BLOCK_PRIOR_WINDOWS = 10.0
 """A stream's own dispersion between windows counts against that of all streams as this many windows would."""
 
@@ -79,16 +89,33 @@ def side_by_side(streams: Sequence[Stream], clip: float) -> list[StreamEvidence]
 
 
 def apart(streams: Sequence[Stream]) -> list[StreamEvidence]:
-    """Evidence where the recordings are of different times: one look over everything."""
+    """Evidence where the recordings are of different times: one look over everything, decided as well without each instance."""
     if not streams:
         return []
     n_b, k_b, n_c, k_c = (np.array(x, float) for x in zip(*(_pooled(s) for s in streams), strict=True))
-    r, d = np.array([s.tolerance.ratio for s in streams]), np.array([s.tolerance.difference for s in streams])
     tau = _drift(streams)
     phi = _phi_between_blocks(streams) + np.array([tau[_family(s)] ** 2 for s in streams]) * _information(n_b, k_b, n_c, k_c)
-    ratio = log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d) / phi
-    evidence = np.array([nats_of_tail(x) for x in ratio])
-    return [StreamEvidence(float(e), float(e), float(f), (), None) for e, f in zip(evidence, phi, strict=True)]
+    whole = _one_look(streams, n_b, k_b, n_c, k_c, phi)
+    decided, suspect = whole.copy(), np.full(len(streams), -1)
+    for group in range(max(s.cand_n.shape[0] for s in streams)):
+        rows = np.array([i for i, s in enumerate(streams) if group < s.cand_n.shape[0] > 1 and whole[i] > 0], int)
+        if not rows.size:
+            continue
+        chosen = [streams[i] for i in rows]
+        n_b, k_b, n_c, k_c = (np.array(x, float) for x in zip(*(_pooled(s, without=group) for s in chosen), strict=True))
+        without = _one_look(chosen, n_b, k_b, n_c, k_c, phi[rows])
+        suspect[rows[without < decided[rows]]] = group
+        decided[rows] = np.minimum(decided[rows], without)
+    return [
+        StreamEvidence(float(decided[i]), float(whole[i]), float(phi[i]), (), str(suspect[i]) if suspect[i] >= 0 else None)
+        for i in range(len(streams))
+    ]
+
+
+def _one_look(streams: Sequence[Stream], n_b: Array, k_b: Array, n_c: Array, k_c: Array, phi: Array) -> Array:
+    """Nats against "no worse" of each stream's pooled counts."""
+    r, d = np.array([s.tolerance.ratio for s in streams]), np.array([s.tolerance.difference for s in streams])
+    return np.array([nats_of_tail(float(x)) for x in log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d) / phi])
 
 
 def trail_apart(stream: Stream, phi: float) -> tuple[float, ...]:
@@ -96,10 +123,8 @@ def trail_apart(stream: Stream, phi: float) -> tuple[float, ...]:
     n_b, k_b = float(stream.base_n.sum()), float(stream.base_k.sum())
     n_c, k_c = (np.concatenate([[0.0], np.cumsum(counts.sum(axis=0))]) for counts in (stream.cand_n, stream.cand_k))
     r, d = stream.tolerance.ratio, stream.tolerance.difference
-    if stream.swapped:
-        ratio = log_likelihood_ratio(n_c, k_c, n_b, k_b, r, d)
-    else:
-        ratio = log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d)
+    swapped = stream.swapped
+    ratio = log_likelihood_ratio(n_c, k_c, n_b, k_b, r, d) if swapped else log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d)
     return tuple(nats_of_tail(float(x) / phi) for x in ratio)
 
 
@@ -113,11 +138,13 @@ def nats_of_tail(log_ratio: float) -> float:
     return -math.log(tail) if tail > 1e-300 else log_ratio + math.log(2 * root * math.sqrt(math.pi))  # noqa: PLR2004
 
 
-def _pooled(stream: Stream) -> tuple[float, float, float, float]:
-    counts = (
-        float(stream.base_n.sum()), float(stream.base_k.sum()), float(stream.cand_n.sum()), float(stream.cand_k.sum()),
-    )  # fmt: skip
-    return (counts[2], counts[3], counts[0], counts[1]) if stream.swapped else counts
+def _pooled(stream: Stream, without: int | None = None) -> tuple[float, float, float, float]:
+    """Trials and bad events of baseline and candidate over all windows, perhaps without one of the candidate's instances."""
+    cand_n, cand_k = float(stream.cand_n.sum()), float(stream.cand_k.sum())
+    if without is not None:
+        cand_n, cand_k = cand_n - float(stream.cand_n[without].sum()), cand_k - float(stream.cand_k[without].sum())
+    base_n, base_k = float(stream.base_n.sum()), float(stream.base_k.sum())
+    return (cand_n, cand_k, base_n, base_k) if stream.swapped else (base_n, base_k, cand_n, cand_k)
 
 
 def _trails(streams: Sequence[Stream], base_n: Array, base_k: Array, cand_n: Array, cand_k: Array, phi: Array, clip: float) -> Array:
@@ -140,8 +167,10 @@ def _trails(streams: Sequence[Stream], base_n: Array, base_k: Array, cand_n: Arr
 
 
 def _prior(stream: Stream) -> float:
-    """The rate before anything was seen: by construction of a quantile, else half an event in the prior's trials."""
-    return 1.0 - stream.quantile if stream.quantile is not None else 0.01
+    """The rate before anything was seen: by construction of a quantile, else what is usual for such a signal."""
+    if stream.quantile is not None:
+        return 1.0 - stream.quantile
+    return PRIOR_OF.get(stream.signal, 0.01)
 
 
 def _phi_between_instances(stream: Stream) -> float:
@@ -200,24 +229,33 @@ def _information(n_b: Array, k_b: Array, n_c: Array, k_c: Array) -> Array:
 
 
 def _drift(streams: Sequence[Stream]) -> dict[str, float]:
-    """How far the middle of all streams moved between the recordings: a standard deviation of log odds per family.
+    """How far the middle of all streams moved between the recordings: a standard deviation of log odds per family."""
+    moves = {family: _moves([s for s in streams if _family(s) == family]) for family in ("time", "share")}
+    both = tuple(np.concatenate(parts) for parts in zip(*moves.values(), strict=True))
+    return {
+        family: _tau(moved, information) if moved.size >= DRIFT_STREAMS_MIN else _tau(both[0], both[1])
+        for family, (moved, information) in moves.items()
+    }
 
-    Under it, twice a stream's log likelihood ratio is chi-square (one degree of freedom, median 0.455) times
-    1 + tau²·information; tau is where the median fits.
-    """
-    found: dict[str, float] = {}
-    for family in ("time", "share"):
-        told = [s for s in streams if _family(s) == family and s.signal in DRIFT_SIGNALS and s.quantile in DRIFT_QUANTILES]
-        n_b, k_b = (np.array([float(x.sum()) for x in xs]) for xs in ([s.base_n for s in told], [s.base_k for s in told]))
-        n_c, k_c = np.array([float(s.cand_n.sum()) for s in told]), np.array([s.cand_k_strict for s in told])
-        some = (np.minimum(n_b, n_c) >= DRIFT_REQUESTS_MIN) & (k_b + k_c > 0) & (k_b + k_c < n_b + n_c)
-        n_b, k_b, n_c, k_c = n_b[some], k_b[some], n_c[some], k_c[some]
-        moved = 2 * np.maximum(log_likelihood_ratio(n_b, k_b, n_c, k_c, 1.0, 0.0), log_likelihood_ratio(n_c, k_c, n_b, k_b, 1.0, 0.0))
-        information = _information(n_b, k_b, n_c, k_c)
-        low, high = 0.0, DRIFT_MAX
-        for _ in range(DRIFT_STEPS if some.any() else 0):
-            tau = (low + high) / 2
-            too_small = float(np.median(moved / (1 + tau**2 * information))) > CHI_SQUARE_MEDIAN
-            low, high = (tau, high) if too_small else (low, tau)
-        found[family] = low
-    return found
+
+def _moves(streams: Sequence[Stream]) -> tuple[Array, Array]:
+    """For each stream that tells of drift: twice its log likelihood ratio, in either direction, and its information."""
+    told = [s for s in streams if s.signal in DRIFT_SIGNALS and s.quantile in DRIFT_QUANTILES]
+    n_b, k_b = np.array([float(s.base_n.sum()) for s in told]), np.array([float(s.base_k.sum()) for s in told])
+    n_c, k_c = np.array([float(s.cand_n.sum()) for s in told]), np.array([s.cand_k_strict for s in told])
+    some = (np.minimum(n_b, n_c) >= DRIFT_REQUESTS_MIN) & (k_b + k_c > 0) & (k_b + k_c < n_b + n_c)
+    n_b, k_b, n_c, k_c = n_b[some], k_b[some], n_c[some], k_c[some]
+    forth, back = log_likelihood_ratio(n_b, k_b, n_c, k_c, 1.0, 0.0), log_likelihood_ratio(n_c, k_c, n_b, k_b, 1.0, 0.0)
+    return 2 * np.maximum(forth, back), _information(n_b, k_b, n_c, k_c)
+
+
+def _tau(moved: Array, information: Array) -> float:
+    """Where the median fits: under drift, `moved` is chi-square (one degree of freedom) times 1 + tau²·information."""
+    if not moved.size:
+        return 0.0
+    low, high = 0.0, DRIFT_MAX
+    for _ in range(DRIFT_STEPS):
+        tau = (low + high) / 2
+        too_small = float(np.median(moved / (1 + tau**2 * information))) > CHI_SQUARE_MEDIAN
+        low, high = (tau, high) if too_small else (low, tau)
+    return low

@@ -9,11 +9,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from verdigris.judge.assurance import missing_for_pass
 from verdigris.judge.betting import combine
 from verdigris.judge.blame import rank
+from verdigris.judge.consequences import felt_of_bad_instances, following, numbered, reachable
 from verdigris.judge.effects import effect_of, share_effect
 from verdigris.judge.evidence import StreamEvidence, apart, side_by_side, trail_apart
 from verdigris.judge.sentences import cause_sentence, finding_sentence, summary_sentence
@@ -57,9 +57,10 @@ def judge(windows: Windows, policy: Policy) -> Judgement:
     evidence = side_by_side(streams, clip) if concurrent else apart(streams)
     judged = [(s, e, threshold - math.log(s.weight)) for s, e in zip(streams, evidence, strict=True)]
     findings = _seen(tallies, _findings(tallies, judged, threshold, concurrent=concurrent))
+    findings = felt_of_bad_instances(tallies, findings)
     found = {f.signal for f in findings}
     lost = {f.id for f in findings if f.signal in TRUST or _out_of_sight(f, tallies) is not None}
-    faults = [f for f in findings if f.id not in lost and f.signal is not Signal.INSTANCE]
+    faults = [f for f in findings if f.id not in lost and f.signal is not Signal.INSTANCE and f.follows_from is None]
     missing = () if findings else tuple(missing_for_pass(tallies, policy, _common_phi(evidence), concurrent=concurrent))
     if faults:
         outcome = Outcome.FAIL
@@ -68,7 +69,7 @@ def judge(windows: Windows, policy: Policy) -> Judgement:
     else:
         outcome = Outcome.NOT_ENOUGH_DATA if missing or found else Outcome.PASS
     causes = _causes(tallies, judged, findings) if outcome in {Outcome.FAIL, Outcome.BLIND} else ()
-    findings = _following(findings, causes)
+    findings, causes = numbered(following(tallies, findings, causes), causes)
     return Judgement(
         verdict=outcome,
         summary=summary_sentence(outcome, findings, causes, missing),
@@ -110,7 +111,7 @@ def _findings(tallies: Tallies, judged: Sequence[Judged], threshold: float, *, c
         signal = stream.signal
         if evidence.log_e < needed:
             whole = evidence.with_all_instances
-            if not concurrent or whole < needed or evidence.log_e > whole * WITHOUT_ONE_MAX:
+            if whole < needed or evidence.log_e > whole * WITHOUT_ONE_MAX:
                 continue
             signal = Signal.INSTANCE
         key = (stream.operation, stream.edge, signal)
@@ -210,39 +211,12 @@ def _sampling(tallies: Tallies, threshold: float) -> list[Finding]:
 
 def _causes(tallies: Tallies, judged: Sequence[Judged], findings: Sequence[Finding]) -> tuple[Cause, ...]:
     suspects = rank(tallies, judged)
-    reach = _reach(tallies)
+    reach = reachable(tallies)
     causes = []
     for suspect in suspects:
         explained = tuple(f.id for f in findings if f.service == suspect.service or suspect.service in reach.get(f.service, ()))
         causes.append(Cause(suspect.service, suspect.operation, round(suspect.share, 4), cause_sentence(suspect, tallies), explained))
     return tuple(causes)
-
-
-def _following(findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[Finding, ...]:
-    """Mark what only follows from a cause: an operation that is slower though its own time is not. Direct findings first."""
-    marked = [
-        replace(f, follows_from=next((c.service for c in causes if f.id in c.findings), None)) if f.signal is Signal.LATENCY else f
-        for f in findings
-    ]
-    return tuple(sorted(marked, key=lambda f: f.follows_from is not None))
-
-
-def _reach(tallies: Tallies) -> dict[str, frozenset[str]]:
-    """For each service, all that it calls, directly or through others."""
-    direct: dict[str, set[str]] = {}
-    for role in (tallies.baseline, tallies.candidate):
-        for edge in role.edges:
-            direct.setdefault(edge.caller.service, set()).add(edge.callee.service)
-    reached: dict[str, frozenset[str]] = {}
-    for service in direct:
-        seen, waiting = set[str](), [service]
-        while waiting:
-            for callee in direct.get(waiting.pop(), ()):
-                if callee not in seen:
-                    seen.add(callee)
-                    waiting.append(callee)
-        reached[service] = frozenset(seen)
-    return reached
 
 
 def _common_phi(evidence: Sequence[StreamEvidence]) -> float:

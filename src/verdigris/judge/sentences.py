@@ -7,6 +7,7 @@ from verdigris.judge.sight import unseen
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
 from verdigris.judge.verdict import Cause, Effect, Finding, Missing, Outcome, Signal
+from verdigris.judge.windows import Edge, Operation
 
 
 def ms(value: float | None) -> str:
@@ -92,25 +93,39 @@ def _moved(effect: Effect) -> str:
 
 
 def _excess(excess: Excess, service: str, tallies: Tallies) -> str:
+    operation, edge = excess.operation, excess.edge
+    if excess.signal is Signal.EXCLUSIVE_LATENCY:
+        return _slower(excess, service, tallies)
+    if excess.signal is Signal.CALL_MISSING and edge is not None:
+        return _call_missing(operation, edge, tallies)
+    if excess.signal is Signal.CALL_EXTRA and edge is not None:
+        return f"it calls {edge.callee} more often than before"
+    return _BEGINS_IN.get(excess.signal, "{}: " + excess.signal.value).format(operation)
+
+
+_BEGINS_IN = {
+    Signal.ERRORS: "errors begin in {}",
+    Signal.ORPHANS: "spans of {} do not come, though those below them do",
+    Signal.REFUSED_MORE: "{} refuses more requests for want of credentials",
+    Signal.REFUSED_LESS: "{} lets requests in that the baseline refuses",
+    Signal.REJECTED: "{} rejects more requests",
+}
+
+
+def _slower(excess: Excess, service: str, tallies: Tallies) -> str:
     operation = excess.operation
-    base, cand = tallies.baseline.operations.get(operation), tallies.candidate.operations.get(operation)
-    own = f"{ms(base.exclusive_ms)} → {ms(cand.exclusive_ms)}" if base is not None and cand is not None else ""
+    base, cand = tallies.baseline.operations[operation], tallies.candidate.operations[operation]
+    own = f"{ms(base.exclusive_ms)} → {ms(cand.exclusive_ms)}"
     if excess.between is not None and service == excess.between[1]:
         return f"{excess.between[0]} waits longer for it than its own work explains ({operation}: {own} a request)"
-    if excess.signal is Signal.EXCLUSIVE_LATENCY:
-        peer = max(cand.peers, key=lambda p: (cand.peers[p], p)) if cand is not None and cand.peers else ""
-        outside = f", waiting for {peer}" if operation.kind == "Client" and peer and excess.between is None else ""
-        return f"{operation} takes longer by itself ({own} a request{outside})"
-    if excess.signal is Signal.CALL_MISSING:
-        if excess.edge is not None and unseen(tallies, excess.edge) == operation:
-            return f"it is called, but its spans do not come ({operation})"
-        caller = excess.edge.caller if excess.edge is not None else operation
-        return f"requests of {caller} stop short after {operation}"
-    if excess.signal is Signal.CALL_EXTRA and excess.edge is not None:
-        return f"it calls {excess.edge.callee} more often than before"
-    return {
-        Signal.ERRORS: f"errors begin in {operation}",
-        Signal.REFUSED_MORE: f"{operation} refuses more requests for want of credentials",
-        Signal.REFUSED_LESS: f"{operation} lets requests in that the baseline refuses",
-        Signal.REJECTED: f"{operation} rejects more requests",
-    }.get(excess.signal, f"{operation}: {excess.signal.value}")
+    peer = max(cand.peers, key=lambda p: (cand.peers[p], p), default="")
+    outside = f", waiting for {peer}" if operation.kind == "Client" and peer and excess.between is None else ""
+    return f"{operation} takes longer by itself ({own} a request{outside})"
+
+
+def _call_missing(operation: Operation, edge: Edge, tallies: Tallies) -> str:
+    if unseen(tallies, edge) == operation:
+        return f"it is called, but its spans do not come ({operation})"
+    if edge.caller == operation:
+        return f"{operation} no longer calls {edge.callee}"
+    return f"requests of {edge.caller} stop short after {operation}"

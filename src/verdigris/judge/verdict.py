@@ -28,8 +28,6 @@ class Signal(StrEnum):
     CALL_MISSING = "call missing"
     CALL_EXTRA = "call extra"
     ORPHANS = "orphans"
-    OPERATION_MISSING = "operation missing"
-    OPERATION_NEW = "operation new"
     NO_TRACES = "no traces"
     SAMPLING = "sampling"
     INSTANCE = "instance"

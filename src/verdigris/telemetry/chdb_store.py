@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -33,17 +35,24 @@ from verdigris.telemetry.store import (
 
 NANO = 1_000_000_000
 TIME_MAX_NS = 2**63 - 1
+ERROR_CHARS = 400
+"""chDB repeats the whole statement in its errors; what went wrong stands at the front."""
 ROLES = {1: Role.BASELINE, 2: Role.CANDIDATE}
 """How the SQL writes the roles; 0 is neither."""
 
 Row = dict[str, Any]
 
 
-@dataclass(slots=True)
-class _Facts:
-    """What the session's temporary tables were made of: table, period, baseline's and candidate's match."""
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the stores of one folder have in common."""
 
-    made_of: tuple[str, Period, str, str] | None = None
+    session: Any
+    making: threading.RLock = field(default_factory=threading.RLock)
+    """Held while facts are made and read: the steps of facts.sql have the same names in all stores of a session."""
+    running: threading.Lock = field(default_factory=threading.Lock)
+    """Held for one statement. A session runs one at a time, and two threads that leave the waiting to chDB can wait for ever: one
+    for the session with Python's lock in hand, the other for Python's lock to read a batch."""
 
 
 class ChdbStore:
@@ -52,24 +61,22 @@ class ChdbStore:
     Spans may be inserted while windows are made, from any thread; windows and examples wait for each other.
     """
 
-    def __init__(self, folder: Path | None = None, table: str = "otel_traces", beside: "ChdbStore | None" = None) -> None:
-        """Open or create `table` in `folder`, or in the folder of `beside`. One process owns a folder at a time.
+    def __init__(self, folder: Path | None = None, table: str = "otel_traces", shared: _Shared | None = None) -> None:
+        """Open or create `table` in `folder`. One process owns a folder at a time.
 
         Raises: StoreError: the folder is in use or cannot be written.
         """
         self._table = table
         self._facts_of: tuple[Period, Identity] | None = None
         self._inserts = self._inserts_in_facts = 0
-        # The steps of facts.sql have the same names in all stores of a folder: one at a time.
-        self._making = beside._making if beside else threading.RLock()
         with _translated("open the span store"):
-            self._session = beside._session if beside else Session(str(folder) if folder else None)
+            self._shared = shared or _Shared(Session(str(folder) if folder else None))  # type: ignore[no-untyped-call]
         self._rows("otel_traces")
-        self._columns = [row["name"] for row in self._rows("columns")]
+        self._columns: dict[str, str] = {row["name"]: row["type"] for row in self._rows("columns")}
 
     def beside(self, table: str) -> "ChdbStore":
         """Another table in the same folder: a second recording whose trace ids may collide with this one's."""
-        return ChdbStore(table=table, beside=self)
+        return ChdbStore(table=table, shared=self._shared)
 
     def __enter__(self) -> Self:
         """Use as a context manager to close it."""
@@ -81,28 +88,37 @@ class ChdbStore:
 
     def close(self) -> None:
         """Give the folder free for another process."""
-        self._session.close()
+        self._shared.session.close()
 
     def insert(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Keep a batch with the columns of `otel_traces`; durable when it returns."""
         spans = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
-        if sorted(spans.column_names) != sorted(self._columns):
-            lacking, unknown = set(self._columns) - set(spans.column_names), set(spans.column_names) - set(self._columns)
-            msg = (
-                f"could not insert {spans.num_rows} spans: the batch must have the columns of {self._table}, each once; it lacks "
-                f"{sorted(lacking) or 'none'} and has {sorted(unknown) or 'none'} besides"
-            )
-            raise StoreError(msg)
+        self._check(spans)
         if not spans.num_rows:
             return
-        spans = spans.select(self._columns)
-        with _translated(f"insert {spans.num_rows} spans"):
+        spans = spans.select(list(self._columns))
+        with _translated(f"insert {spans.num_rows} spans"), self._shared.running:
             # Broken clocks spread a batch over many days, each a partition: a refusal would be repeated for ever.
-            self._session.query(
+            self._shared.session.query(
                 "INSERT INTO {table:Identifier} SELECT * FROM Python(spans) SETTINGS max_partitions_per_insert_block = 0",
                 params={"table": self._table},
             )
         self._inserts += 1
+
+    def _check(self, spans: pa.Table) -> None:
+        """Refuse what chDB would silently read as something else: text for a number is 0 to it, and an absent value the default."""
+        lacking, unknown = set(self._columns) - set(spans.column_names), set(spans.column_names) - set(self._columns)
+        wrong = [
+            f"{name} ({column.type}{', some absent' if column.null_count else ''} for {self._columns[name]})"
+            for name, column in zip(spans.column_names, spans.columns, strict=True)
+            if name in self._columns and (column.null_count or not _fits(column.type, self._columns[name]))
+        ]
+        if lacking or unknown or wrong or len(spans.column_names) != len(self._columns):
+            msg = (
+                f"could not insert {spans.num_rows} spans: the batch must have each column of {self._table} once. "
+                f"Lacking: {sorted(lacking) or 'none'}; unknown: {sorted(unknown) or 'none'}; of another type: {wrong or 'none'}"
+            )
+            raise StoreError(msg)
 
     def chunks(self, spans_max: int) -> Sequence[Period]:
         """All stored event time, cut at window boundaries into periods of about `spans_max` spans, ascending."""
@@ -174,7 +190,7 @@ class ChdbStore:
     @contextlib.contextmanager
     def _facts(self, period: Period, identity: Identity) -> Iterator[None]:
         """While inside, the temporary tables that `facts.sql` leaves are those of the period. They stay for the next call."""
-        with self._making:
+        with self._shared.making:
             if self._facts_of != (period, identity) or self._inserts_in_facts != self._inserts:
                 self._facts_of, self._inserts_in_facts = None, self._inserts
                 self._run("drop_facts")
@@ -203,10 +219,10 @@ class ChdbStore:
 
     def _rows_of(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:
         tables = {"table": self._table} | {kept: f"{self._table}_{kept}" for kept in ("facts", "operations", "left_out")}
-        settled: dict[str, object] = {"window_ns": WINDOW_S * NANO} | tables
+        settled: dict[str, object] = {"window_ns": WINDOW_S * NANO, **tables}
         settled |= {key: _escaped(value) if isinstance(value, str) else value for key, value in parameters.items()}
-        with _translated("query the span store"):
-            answer = self._session.query(statement, "ArrowTable", params=settled)
+        with _translated("query the span store"), self._shared.running:
+            answer = self._shared.session.query(statement, "ArrowTable", params=settled)
             return answer.to_pylist() if isinstance(answer, pa.Table) else []
 
 
@@ -216,7 +232,7 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except (ChdbError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
-        msg = f"could not {what}: {error}"
+        msg = f"could not {what}: {str(error)[:ERROR_CHARS]}"
         raise StoreError(msg) from error
 
 
@@ -228,6 +244,28 @@ def _sql(name: str) -> str:
 def _escaped(value: str) -> str:
     """Text as ClickHouse reads a query parameter: backslash escapes, as in a tab-separated file."""
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _fits(arrow: pa.DataType, column: str) -> bool:
+    """Whether a column of the table can hold values of an Arrow type as they are."""
+    if pa.types.is_dictionary(arrow):
+        return _fits(arrow.value_type, column)
+    outer, _, inner = column.partition("(")
+    match outer.rstrip(")"):
+        case "LowCardinality":
+            return _fits(arrow, inner)
+        case "Array":
+            fits = (pa.types.is_list(arrow) or pa.types.is_large_list(arrow)) and _fits(arrow.value_type, inner)
+        case "Map":
+            fits = pa.types.is_map(arrow) and _fits(arrow.key_type, "String") and _fits(arrow.item_type, "String")
+        case "DateTime64":
+            fits = pa.types.is_timestamp(arrow)
+        case "String":
+            types = pa.types
+            fits = types.is_string(arrow) or types.is_large_string(arrow) or types.is_binary(arrow) or types.is_large_binary(arrow)
+        case _:
+            fits = pa.types.is_integer(arrow)
+    return bool(fits)
 
 
 def _bounds(period: Period) -> dict[str, object]:

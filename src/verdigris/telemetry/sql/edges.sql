@@ -6,15 +6,15 @@ SELECT
 FROM
 (
     SELECT
-        window_s, role, parent_operation, operation,
+        caller_window_s AS window_s, caller_role AS role, caller_operation, operation,
         sum(caller_weight) AS present,
-        sumIf(caller_weight, start_ns = last_start_ns) AS last,
+        sumIf(caller_weight, latest_start_ns = last_start_ns) AS last,
         sumMap(map(calls, caller_weight)) AS calls
     FROM
     (
         SELECT
-            trace, parent, operation, any(window_s) AS window_s, any(role) AS role,
-            any(parent_operation) AS parent_operation, any(parent_weight) AS caller_weight, toUInt32(count()) AS calls, max(start_ns) AS start_ns
+            trace, parent, operation, any(window_s) AS caller_window_s, any(role) AS caller_role,
+            any(parent_operation) AS caller_operation, any(parent_weight) AS caller_weight, toUInt32(count()) AS calls, max(start_ns) AS latest_start_ns
         FROM {facts:Identifier}
         WHERE role > 0 AND parent_role = role
         GROUP BY trace, parent, operation
@@ -26,8 +26,8 @@ FROM
         WHERE role > 0 AND parent_role = role
         GROUP BY trace, parent
     ) AS caller USING (trace, parent)
-    GROUP BY window_s, role, parent_operation, operation
+    GROUP BY window_s, role, caller_operation, operation
 ) AS e
-INNER JOIN {operations:Identifier} AS p ON e.parent_operation = p.operation
+INNER JOIN {operations:Identifier} AS p ON e.caller_operation = p.operation
 INNER JOIN {operations:Identifier} AS c ON e.operation = c.operation
 ORDER BY window_s, role, caller_service, caller_kind, caller_name, service, kind, name

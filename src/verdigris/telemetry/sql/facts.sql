@@ -39,7 +39,7 @@ SELECT
     if(span_number(ParentSpanId) = span, 0, span_number(ParentSpanId)) AS parent,
     toUnixTimestamp64Nano(Timestamp) AS start_ns,
     -- No end lies beyond what 63 bits hold.
-    toInt64(least(greatest(Duration, 0), {duration_max_ns:Int64}, greatest(0, 9223372036854775807 - greatest(0, start_ns)))) AS duration_ns,
+    toInt64(greatest(0, least(toInt128(Duration), {duration_max_ns:Int128}, 9223372036854775807 - toInt128(greatest(start_ns, 0))))) AS duration_ns,
     toUInt8(multiIf(claims_baseline AND claims_candidate, 0, claims_baseline, 1, claims_candidate, 2, 0)) AS own_role,
     toUInt8(claims_baseline AND claims_candidate) AS ambiguous,
     CAST(bounded(ServiceName) AS String) AS service,
@@ -80,7 +80,7 @@ SELECT trace, span FROM period_spans GROUP BY trace, span HAVING count() > 1;
 CREATE TEMPORARY TABLE distinct_spans ENGINE = Memory AS
 SELECT *, toUInt64(0) AS clashing FROM period_spans WHERE (trace, span) NOT IN (SELECT trace, span FROM repeated)
 UNION ALL
-SELECT *, count() OVER (PARTITION BY trace, span) - 1 AS clashing
+SELECT *, toUInt64(count() OVER (PARTITION BY trace, span) - 1) AS clashing
 FROM (SELECT DISTINCT * FROM period_spans WHERE (trace, span) IN (SELECT trace, span FROM repeated))
 ORDER BY trace, span, start_ns, duration_ns, parent, own_role, ambiguous, service, kind, span_name, bare_method, route, method, peer,
     instance, http_code, error_kind, refused, failed, threshold

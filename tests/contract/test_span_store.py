@@ -1,0 +1,538 @@
+"""What every span store does. A new implementation joins `STORES`; nothing here knows which one it talks to."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pytest
+
+from verdigris.judge.windows import UNIT, Edge, Operation, Role, Windows, merge
+from verdigris.plan.identity import EVERY_SPAN, Identity, IdentityMatch
+from verdigris.telemetry.chdb_store import ChdbStore
+from verdigris.telemetry.store import HORIZON_S, TRACE_SPANS_MAX, WINDOW_S, Period, SpanStore, StoreError
+
+NANO = 1_000_000_000
+START_NS = 1_760_000_000 * NANO
+MINUTE = Period(START_NS - 60 * NANO, START_NS + 60 * NANO)
+VERSIONS = Identity(IdentityMatch({"service.version": "v1"}), IdentityMatch({"service.version": "v2"}))
+ALL = Identity(EVERY_SPAN, None)
+
+TEXT, PAIRS = pa.string(), pa.map_(pa.string(), pa.string())
+COLUMNS: dict[str, tuple[pa.DataType, Any]] = {
+    "Timestamp": (pa.timestamp("ns"), START_NS), "TraceId": (TEXT, f"{1:032x}"), "SpanId": (TEXT, f"{1:016x}"),
+    "ParentSpanId": (TEXT, ""), "TraceState": (TEXT, ""), "SpanName": (TEXT, "work"), "SpanKind": (TEXT, "Server"),
+    "ServiceName": (TEXT, "cart"), "ResourceAttributes": (PAIRS, {}), "ScopeName": (TEXT, ""), "ScopeVersion": (TEXT, ""),
+    "SpanAttributes": (PAIRS, {}), "Duration": (pa.uint64(), 1000), "StatusCode": (TEXT, "Unset"), "StatusMessage": (TEXT, ""),
+    "Events.Timestamp": (pa.list_(pa.timestamp("ns")), []), "Events.Name": (pa.list_(TEXT), []),
+    "Events.Attributes": (pa.list_(PAIRS), []), "Links.TraceId": (pa.list_(TEXT), []), "Links.SpanId": (pa.list_(TEXT), []),
+    "Links.TraceState": (pa.list_(TEXT), []), "Links.Attributes": (pa.list_(PAIRS), []),
+}  # fmt: skip
+
+
+def spans(*rows: Mapping[str, Any]) -> pa.Table:
+    """Rows of `otel_traces`; what a row does not say is ordinary."""
+
+    def value(row: Mapping[str, Any], name: str) -> Any:
+        given = row.get(name, COLUMNS[name][1])
+        return list(given.items()) if isinstance(given, dict) else given
+
+    return pa.table({name: pa.array([value(row, name) for row in rows], kind) for name, (kind, _) in COLUMNS.items()})
+
+
+def span(trace: int | str, number: int | str, parent: int | str = "", **more: Any) -> dict[str, Any]:
+    """A span whose ids may be given as numbers."""
+
+    def text(given: int | str, digits: int) -> str:
+        return given if isinstance(given, str) else f"{given:0{digits}x}"
+
+    version = more.pop("version", None)
+    resource = more.pop("resource", {}) | ({"service.version": version} if version else {})
+    ids = {"TraceId": text(trace, 32), "SpanId": text(number, 16), "ParentSpanId": text(parent, 16)}
+    return ids | {"ResourceAttributes": resource} | more
+
+
+class Folder(Protocol):
+    """Where an implementation keeps spans; `beside` gives further, separate stores of the same kind."""
+
+    def beside(self, table: str) -> SpanStore: ...
+
+
+STORES: Mapping[str, Callable[[], AbstractContextManager[Folder]]] = {"chdb": ChdbStore}
+
+
+@pytest.fixture(scope="module", params=list(STORES))
+def folder(request: pytest.FixtureRequest) -> Iterator[Folder]:
+    with STORES[request.param]() as opened:
+        yield opened
+
+
+NUMBERS = count()
+
+
+@pytest.fixture
+def store(folder: Folder) -> SpanStore:
+    return folder.beside(f"spans_{next(NUMBERS)}")
+
+
+def counts(windows: Windows, role: Role) -> dict[str, int]:
+    """Spans by operation name."""
+    found: dict[str, int] = {}
+    for window in windows.windows:
+        for operation in window.of(role).operations:
+            found[operation.operation.name] = found.get(operation.operation.name, 0) + operation.spans
+    return found
+
+
+# --- insert -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_without_spans_has_no_chunks_and_no_windows(store: SpanStore) -> None:
+    store.insert(spans())
+    assert store.chunks(10) == []
+    windows, left_out = store.windows(MINUTE, VERSIONS)
+    assert windows == Windows(WINDOW_S, ())
+    assert not any(getattr(left_out, name) for name in type(left_out).__slots__)
+
+
+def test_a_record_batch_is_as_good_as_a_table_and_columns_are_known_by_name(store: SpanStore) -> None:
+    table = spans(span(1, 1), span(1, 2, 1))
+    store.insert(table.select(sorted(table.column_names, reverse=True)).to_batches()[0])
+    (window,) = store.windows(MINUTE, ALL)[0].windows
+    assert (window.baseline.traces.spans, window.baseline.traces.roots, window.baseline.traces.orphans) == (2, 1, 0)
+
+
+BAD_BATCHES = {
+    "a column less": lambda t: t.drop_columns(["TraceId"]),
+    "a column more": lambda t: t.append_column("Shoe", pa.array(["x"])),
+    "a column twice": lambda t: t.append_column("TraceId", pa.array(["x"])),
+    "no columns": lambda t: t.select([]),
+    "text for a duration": lambda t: t.set_column(t.column_names.index("Duration"), "Duration", pa.array(["soon"])),
+    "text for a map": lambda t: t.set_column(t.column_names.index("SpanAttributes"), "SpanAttributes", pa.array(["{}x"])),
+    "lists of different lengths": lambda t: t.set_column(t.column_names.index("Events.Name"), "Events.Name", pa.array([["a"]])),
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_BATCHES.values(), ids=BAD_BATCHES.keys())
+def test_a_bad_batch_is_refused_whole_and_what_was_kept_stays(store: SpanStore, spoil: Callable[[pa.Table], pa.Table]) -> None:
+    store.insert(spans(span(1, 1)))
+    with pytest.raises(StoreError, match="could not insert"):
+        store.insert(spoil(spans(span(2, 2))))
+    assert store.windows(MINUTE, ALL)[0].windows[0].baseline.traces.traces == 1
+
+
+def test_an_insert_after_windows_is_seen_by_the_next_windows(store: SpanStore) -> None:
+    for number in (1, 2):
+        store.insert(spans(span(number, 1)))
+        assert store.windows(MINUTE, ALL)[0].windows[0].baseline.traces.traces == number
+
+
+def test_clocks_spread_over_centuries_are_kept_and_judged(store: SpanStore) -> None:
+    day_ns = 86_400 * NANO
+    starts = [number * 400 * day_ns + 5 for number in range(120)] + [-5, 2**63 - 2]
+    store.insert(spans(*(span(n + 1, 1, Timestamp=start, Duration=2**64 - 1) for n, start in enumerate(starts))))
+    periods = store.chunks(1_000_000)
+    assert sum(p.spans for p in periods) == len(starts)
+    windows, _ = store.windows(periods[0], ALL)
+    assert sum(w.baseline.traces.traces for w in windows.windows) == len(starts)
+    assert [w.start_unix_s for w in windows.windows][:2] == [-WINDOW_S, 0]
+
+
+def test_inserts_and_windows_from_several_threads_do_not_disturb_each_other(folder: Folder) -> None:
+    stores: list[SpanStore] = [folder.beside(f"threads_{n}") for n in range(2)]
+
+    def work(number: int) -> int:
+        store = stores[number % 2]
+        store.insert(spans(*(span(number * 100 + n, 1, SpanName=f"op {number % 2}") for n in range(1, 51))))
+        windows, _ = store.windows(MINUTE, ALL)
+        assert set(counts(windows, Role.BASELINE)) == {"op {n}"}
+        return windows.windows[0].baseline.traces.traces
+
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(work, range(8)))
+    assert all(n % 50 == 0 for n in seen)
+    assert all(s.windows(MINUTE, ALL)[0].windows[0].baseline.traces.traces == 200 for s in stores)
+
+
+# --- windows ------------------------------------------------------------------------------------------------------------------
+
+
+def test_chunks_cover_all_spans_and_begin_and_end_on_windows(store: SpanStore) -> None:
+    store.insert(spans(*(span(n, 1, Timestamp=START_NS + n * 3 * NANO) for n in range(1, 41))))
+    periods = store.chunks(10)
+    assert sum(p.spans for p in periods) == 40
+    assert all(p.spans <= 10 for p in periods)
+    assert all(p.start_unix_nano % (WINDOW_S * NANO) == p.end_unix_nano % (WINDOW_S * NANO) == 0 for p in periods)
+    assert all(a.end_unix_nano <= b.start_unix_nano for a, b in pairwise(periods))
+    whole, _ = store.windows(Period(START_NS, periods[-1].end_unix_nano), ALL)
+    assert merge(store.windows(p, ALL)[0] for p in periods).canonical_bytes() == whole.canonical_bytes()
+
+
+def test_a_trace_across_a_chunk_belongs_to_the_window_of_its_earliest_span(store: SpanStore) -> None:
+    later = START_NS + (HORIZON_S - 1) * NANO
+    store.insert(spans(span(1, 1), span(1, 2, 1, Timestamp=later)))
+    first, second = Period(START_NS, START_NS + 10 * NANO), Period(START_NS + 10 * NANO, START_NS + 100 * NANO)
+    assert [w.baseline.traces.spans for w in store.windows(first, ALL)[0].windows] == [2]
+    assert store.windows(second, ALL)[0].windows == ()
+
+
+def test_what_lies_beyond_the_horizon_is_cut_and_counts_as_an_orphan(store: SpanStore) -> None:
+    far = START_NS + (2 * HORIZON_S + 10) * NANO
+    store.insert(spans(span(1, 1), span(1, 2, 1, Timestamp=far)))
+    assert store.windows(Period(START_NS, START_NS + 10 * NANO), ALL)[0].windows[0].baseline.traces.spans == 1
+    (late,) = store.windows(Period(far, far + 10 * NANO), ALL)[0].windows
+    assert (late.baseline.traces.spans, late.baseline.traces.orphans) == (1, 1)
+
+
+def test_ids_may_be_capital_short_or_no_hex_at_all(store: SpanStore) -> None:
+    store.insert(
+        spans(
+            span("ABCDEF" + "0" * 26, "AB"), span("abcdef" + "0" * 26, 2, "00000000000000ab"),  # one trace, parent and child
+            span("f00", 1), span("0f00", 2, 1),  # one trace: leading zeros left away
+            span("not hex", 1), span("Not hex", 1), span("not hex ", 1), span("0x12", 1), span("é" * 40, 1),  # five traces
+            span("a" * 33, 1), span("a" * 34, 1), span("a" * 32, 1),  # three: too long is text, not a number cut short
+            span("not hex", "span'\\", "é"), span("not hex", "child", "span'\\"),
+        )
+    )  # fmt: skip
+    (window,) = store.windows(MINUTE, ALL)[0].windows
+    traces = window.baseline.traces
+    assert (traces.traces, traces.spans, traces.orphans, traces.roots) == (10, 14, 1, 10)
+    assert [s.parent_id for s in store.trace(MINUTE, ALL, "ABCDEF" + "0" * 26)] == [f"{0xAB:016x}", ""]
+    assert len(store.trace(MINUTE, ALL, "not hex")) == 3
+    assert not store.trace(MINUTE, ALL, "nothing of the kind")
+
+
+def test_spans_without_an_id_are_left_out_and_counted(store: SpanStore) -> None:
+    store.insert(spans(span("", 1), span("0" * 32, 1), span(1, ""), span(1, "0000"), span(1, 7), span(2, 1, "0" * 16)))
+    windows, left_out = store.windows(MINUTE, ALL)
+    assert (windows.windows[0].baseline.traces.spans, windows.windows[0].baseline.traces.roots) == (2, 2)
+    assert left_out.without_id == 4
+
+
+def test_different_spans_under_one_id_count_once_and_are_reported(store: SpanStore) -> None:
+    twice = span(1, 1, ServiceName="cart")
+    store.insert(spans(twice, twice, span(1, 1, ServiceName="shop"), span(1, 2, 1)))
+    windows, left_out = store.windows(MINUTE, ALL)
+    assert windows.windows[0].baseline.traces.spans == 2
+    assert left_out.clashing == 1
+
+
+def test_text_that_is_not_utf_8_does_no_harm(store: SpanStore) -> None:
+    table = spans(span(1, 1), span(2, 1))
+    broken = pa.array([b"caf\xff", b"caf\xff"], pa.binary())
+    for name in ("SpanName", "ServiceName"):
+        table = table.set_column(table.column_names.index(name), name, broken)
+    store.insert(table)
+    (operation,) = store.windows(MINUTE, ALL)[0].windows[0].baseline.operations
+    assert operation.operation == Operation("caf�", "Server", "caf�")
+
+
+# --- identity -----------------------------------------------------------------------------------------------------------------
+
+
+def matched(store: SpanStore, patterns: Mapping[str, str]) -> int:
+    identity = Identity(IdentityMatch(patterns), None)
+    return sum(w.baseline.traces.traces for w in store.windows(MINUTE, identity)[0].windows)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values", "others"),
+    [
+        ("v1", ["v1"], ["v10", "V1", " v1", ""]),
+        ("v1*", ["v1", "v10", "v1\nx"], ["xv1"]),
+        ("v?", ["v1", "vé", "v\n"], ["v", "v10"]),
+        ("100%", ["100%"], ["100", "1000"]),
+        ("a_b", ["a_b"], ["axb"]),
+        ("a\\b", ["a\\b"], ["ab", "a\\\\b"]),
+        ("a\\*", ["a\\", "a\\x"], ["a*", "ax"]),
+        ('it\'s "x"', ['it\'s "x"'], ["its x"]),
+        ("tab\there", ["tab\there"], ["tab here", "tab\\there"]),
+        ("{x:String}", ["{x:String}"], ["x"]),
+        ("*", ["", "anything"], []),
+    ],
+)
+def test_a_pattern_matches_this_and_not_that(store: SpanStore, pattern: str, values: Sequence[str], others: Sequence[str]) -> None:
+    given = [*values, *others]
+    store.insert(spans(*(span(n, 1, resource={"it's": value}) for n, value in enumerate(given, 1))))
+    windows, left_out = store.windows(MINUTE, Identity(None, IdentityMatch({"it's": pattern})))
+    assert sum(w.candidate.traces.traces for w in windows.windows) == len(values)
+    assert left_out.spans == len(others)
+
+
+def test_all_keys_of_a_match_must_match(store: SpanStore) -> None:
+    both = {"version": "v1", "env": "green"}
+    store.insert(spans(span(1, 1, resource=both), span(2, 1, resource={"version": "v1"}), span(3, 1, resource={"env": "green"})))
+    assert matched(store, both) == 1
+    assert matched(store, {"version": "v1", "env": "gr*"}) == 1
+    assert matched(store, {"version": "v1"}) == 2
+    assert matched(store, {}) == 0
+
+
+def test_what_speaks_for_no_role_takes_the_role_that_its_trace_touches(store: SpanStore) -> None:
+    """A shared gateway above, a shared database client below."""
+    store.insert(
+        spans(
+            span(1, 1, SpanName="gateway"), span(1, 2, 1, version="v1", SpanName="cart"), span(1, 3, 2, SpanName="database"),
+            span(2, 1, SpanName="gateway"), span(2, 2, 1, version="v2", SpanName="cart"), span(2, 3, 2, SpanName="database"),
+            span(3, 1, SpanName="gateway"), span(3, 2, 1, version="v3", SpanName="cart"),
+        )
+    )  # fmt: skip
+    windows, left_out = store.windows(MINUTE, VERSIONS)
+    for role in Role:
+        assert counts(windows, role) == {"gateway": 1, "cart": 1, "database": 1}
+    assert left_out.spans == 2
+
+
+def test_a_mixed_trace_counts_in_both_roles_with_each_roles_own_spans_only(store: SpanStore) -> None:
+    store.insert(
+        spans(
+            span(1, 1, SpanName="gateway"), span(1, 2, 1, version="v1", SpanName="old"), span(1, 3, 2, version="v2", SpanName="new"),
+            span(1, 4, 3, version="v2", SpanName="newer"), span(1, 5, 4, SpanName="database"),
+        )
+    )  # fmt: skip
+    windows, left_out = store.windows(MINUTE, VERSIONS)
+    (window,) = windows.windows
+    assert counts(windows, Role.BASELINE) == {"old": 1}
+    assert counts(windows, Role.CANDIDATE) == {"new": 1, "newer": 1}
+    assert (window.baseline.traces.mixed, window.candidate.traces.mixed) == (1, 1)
+    assert (window.baseline.traces.orphans, window.candidate.traces.orphans) == (0, 0)
+    # A call from one role into the other is neither's edge.
+    assert [e.edge.callee.name for e in window.candidate.edges] == ["newer"]
+    assert window.baseline.edges == ()
+    assert (left_out.mixed_traces, left_out.shared_spans_of_mixed_traces, left_out.spans) == (1, 2, 0)
+
+
+def test_a_span_that_both_matches_claim_counts_for_neither_and_is_reported(store: SpanStore) -> None:
+    store.insert(spans(span(1, 1, version="v2"), span(1, 2, 1, version="v1"), span(2, 1, version="v2")))
+    windows, left_out = store.windows(MINUTE, Identity(IdentityMatch({"service.version": "v*"}), IdentityMatch({"service.version": "v2"})))
+    assert left_out.ambiguous == 2
+    assert left_out.spans == 1
+    assert sum(w.candidate.traces.traces for w in windows.windows) == 0
+
+
+# --- examples -----------------------------------------------------------------------------------------------------------------
+
+CART = Operation("cart", "Server", "work")
+
+
+def test_examples_are_the_candidates_worst_and_the_baselines_most_ordinary(store: SpanStore) -> None:
+    rows = [span(n, 1, version="v1", Duration=n * 1000) for n in range(1, 10)]
+    rows += [span(100 + n, 1, version="v2", Duration=n * 1000) for n in range(1, 10)]
+    rows += [span(99, 1, version="v1", Duration=5000, StatusCode="Error"), span(110, 1, version="v2", Duration=1, StatusCode="Error")]
+    store.insert(spans(*rows))
+    found = store.examples(MINUTE, VERSIONS, [CART, Operation("x", "Server", "it's \\ not there")], 3)
+    assert set(found) == {(Role.BASELINE, CART), (Role.CANDIDATE, CART)}
+    assert found[Role.BASELINE, CART] == [f"{n:032x}" for n in (5, 4, 6)]
+    assert found[Role.CANDIDATE, CART] == [f"{n:032x}" for n in (110, 109, 108)]
+    assert store.examples(MINUTE, VERSIONS, [], 3) == {}
+
+
+def test_examples_of_an_edge_show_its_absence_in_one_role_and_its_presence_in_the_other(store: SpanStore) -> None:
+    callee = Operation("it's", "Client", 'ask "\\')
+    rows = []
+    for trace, version in enumerate(("v1", "v1", "v2", "v2"), 1):
+        rows.append(span(trace, 1, version=version))
+        if trace % 2:
+            rows.append(span(trace, 2, 1, version=version, ServiceName=callee.service, SpanKind="Client", SpanName=callee.name))
+    store.insert(spans(*rows))
+    edge = Edge(CART, callee)
+    assert store.examples_of_edge(MINUTE, VERSIONS, edge, 5, absent=True) == {Role.BASELINE: [f"{1:032x}"], Role.CANDIDATE: [f"{4:032x}"]}
+    assert store.examples_of_edge(MINUTE, VERSIONS, edge, 5, absent=False) == {Role.BASELINE: [f"{2:032x}"], Role.CANDIDATE: [f"{3:032x}"]}
+    nowhere = Edge(CART, Operation("x", "Server", "y"))
+    assert set(store.examples_of_edge(MINUTE, VERSIONS, nowhere, 5, absent=True)) == {Role.CANDIDATE}
+
+
+def test_a_trace_is_given_with_times_roles_and_what_is_wrong(store: SpanStore) -> None:
+    store.insert(
+        spans(
+            span(7, 1, Duration=1000),
+            span(7, 2, 1, version="v2", Duration=400, Timestamp=START_NS + 100, StatusCode="Error", resource={"host.name": "h'1"}),
+            span(7, 3, 1, version="v2", Duration=100, Timestamp=START_NS + 600, SpanAttributes={"http.response.status_code": "404"}),
+        )
+    )
+    gateway, failed, rejected = store.trace(MINUTE, VERSIONS, f"{7:032x}")
+    assert (gateway.parent_id, gateway.role, gateway.exclusive_ns, gateway.status) == ("", Role.CANDIDATE, 500, "")
+    assert (failed.span_id, failed.parent_id, failed.instance, failed.status) == (f"{2:016x}", f"{1:016x}", "h'1", "status Error")
+    assert (rejected.start_unix_nano, rejected.duration_ns, rejected.status) == (START_NS + 600, 100, "HTTP 404")
+    assert not store.trace(MINUTE, VERSIONS, f"{8:032x}")
+
+
+def test_examples_of_two_stores_in_one_folder_are_each_their_own(folder: Folder) -> None:
+    """Both recordings of a comparison live in one folder, and are asked in turn."""
+    first, second = folder.beside("two_1"), folder.beside("two_2")
+    first.insert(spans(span(1, 1)))
+    second.insert(spans(span(2, 1)))
+    for store in (first, second, first):
+        store.windows(MINUTE, ALL)
+    assert second.examples(MINUTE, ALL, [CART], 3) == {(Role.BASELINE, CART): [f"{2:032x}"]}
+    assert first.examples(MINUTE, ALL, [CART], 3) == {(Role.BASELINE, CART): [f"{1:032x}"]}
+    assert first.trace(MINUTE, ALL, f"{2:032x}") == []
+
+
+# --- size ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_trace_of_a_hundred_thousand_spans_is_one_request(store: SpanStore) -> None:
+    rows = 100_000
+    base = spans(span(1, 1), span(1, 2, 1, SpanKind="Client", ServiceName="shop"))
+    table = base.take(pa.array([0] + [1] * rows))
+    table = table.set_column(table.column_names.index("SpanId"), "SpanId", pa.array([f"{n:016x}" for n in range(1, rows + 2)]))
+    store.insert(table)
+    (window,) = store.windows(MINUTE, ALL)[0].windows
+    parent, child = window.baseline.operations
+    assert (parent.requests, child.spans, child.requests) == (UNIT, rows, rows * (UNIT // rows))
+    assert dict(window.baseline.edges[0].calls) == {rows: UNIT}
+    assert len(store.trace(MINUTE, ALL, f"{1:032x}")) == TRACE_SPANS_MAX
+
+
+def test_ten_thousand_siblings_of_either_kind_do_not_multiply(store: SpanStore) -> None:
+    rows = 10_000
+    kinds = [("Internal", 0), ("Client", 1)]
+    base = spans(span(1, 1), *(span(1, 2, 1, SpanKind=kind, Timestamp=START_NS + at, Duration=500) for kind, at in kinds))
+    table = base.take(pa.array([0] + [1, 2] * rows))
+    table = table.set_column(table.column_names.index("SpanId"), "SpanId", pa.array([f"{n:016x}" for n in range(1, 2 * rows + 2)]))
+    store.insert(table)
+    (window,) = store.windows(MINUTE, ALL)[0].windows
+    assert [(o.operation.kind, o.spans) for o in window.baseline.operations] == [("Client", rows), ("Internal", rows), ("Server", 1)]
+
+
+def test_a_million_made_up_names_do_not_reach_the_judge(store: SpanStore) -> None:
+    rows = 50_000
+    letters = ["".join("abcdefghij"[int(d)] for d in f"{n:06}") + "é" * 400 for n in range(rows)]
+    base = spans(span(1, 1, resource={"host.name": "h"}), span(2, 1, SpanName="known", StatusCode="Error"))
+    table = base.take(pa.array([0] * rows + [1] * 500))
+    ids = [f"{n:032x}" for n in range(1, rows + 501)]
+    table = table.set_column(table.column_names.index("TraceId"), "TraceId", pa.array(ids))
+    table = table.set_column(table.column_names.index("SpanName"), "SpanName", pa.array(letters + ["known"] * 500))
+    table = table.set_column(table.column_names.index("ServiceName"), "ServiceName", pa.array(letters + ["cart"] * 500))
+    table = table.set_column(table.column_names.index("TraceState"), "TraceState", pa.array([f"ot=th:{n:x}" for n in range(rows + 500)]))
+    store.insert(table)
+    (window,) = store.windows(MINUTE, ALL)[0].windows
+    found = {o.operation.name: o.spans for o in window.baseline.operations}
+    assert len(found) == 501
+    assert found["known"] == 500
+    assert found["{other}"] == rows - 499
+    assert len(window.baseline.traces.services) == 501
+    assert len(window.baseline.traces.thresholds) == 101
+    assert window.baseline.traces.spans == rows + 500
+
+
+# --- other people's tables ----------------------------------------------------------------------------------------------------
+
+OLD_TABLE = """
+CREATE TABLE {table} (
+    Timestamp DateTime64(9), TraceId String, SpanId String, ParentSpanId String, TraceState String,
+    SpanName LowCardinality(String), SpanKind LowCardinality(String), ServiceName LowCardinality(String),
+    ResourceAttributes Map(LowCardinality(String), String), SpanAttributes Map(LowCardinality(String), String), Duration Int64,
+    StatusCode LowCardinality(String), StatusMessage String,
+    Events Nested(Timestamp DateTime64(9), Name LowCardinality(String), Attributes Map(LowCardinality(String), String)),
+    Links Nested(TraceId String, SpanId String, TraceState String, Attributes Map(LowCardinality(String), String))
+) ENGINE = MergeTree PARTITION BY toDate(Timestamp) ORDER BY (ServiceName, SpanName, toUnixTimestamp(Timestamp))
+"""
+
+
+def test_a_table_of_an_older_exporter_is_read_as_it_is() -> None:
+    """No scope columns, signed durations that may be negative, and the long names of kinds and status codes."""
+    with ChdbStore() as first:
+        first._shared.session.query(OLD_TABLE.format(table="theirs"))
+        theirs, ours = first.beside("theirs"), first.beside("ours")
+        table = spans(
+            span(1, 1, SpanKind="SPAN_KIND_SERVER", StatusCode="STATUS_CODE_ERROR"), span(1, 2, 1, SpanKind="SPAN_KIND_CLIENT", Duration=0)
+        )
+        old = table.drop_columns(["ScopeName", "ScopeVersion"])
+        theirs.insert(old.set_column(old.column_names.index("Duration"), "Duration", pa.array([1000, -5], pa.int64())))
+        ours.insert(spans(span(1, 1, SpanKind="Server", StatusCode="Error"), span(1, 2, 1, SpanKind="Client", Duration=0)))
+        windows, _ = theirs.windows(MINUTE, ALL)
+        assert windows.canonical_bytes() == ours.windows(MINUTE, ALL)[0].canonical_bytes()
+        assert windows.windows[0].baseline.operations[1].errors == UNIT
+        with pytest.raises(StoreError, match="ScopeName"):
+            theirs.insert(table)
+
+
+# --- folders and processes (embedded stores only) -----------------------------------------------------------------------------
+
+CHILD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_span_store import MINUTE, ALL, ChdbStore, StoreError, span, spans
+
+def traces(store):
+    return sum(w.baseline.traces.traces for w in store.windows(MINUTE, ALL)[0].windows)
+
+folder = Path(sys.argv[1])
+"""
+
+
+def child(code: str, folder: Path) -> subprocess.Popen[str]:
+    source = CHILD.format(here=str(Path(__file__).parent)) + textwrap.dedent(code)
+    command = [sys.executable, "-c", source, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+def test_what_was_acknowledged_survives_a_kill_and_nobody_else_may_open_the_folder_before(tmp_path: Path) -> None:
+    writer = child(
+        """
+        with ChdbStore(folder / "spans") as store:
+            for number in range(1, 10_000):
+                store.insert(spans(*(span(number * 10 + n, 1) for n in range(10))))
+                print(number, flush=True)
+        """,
+        tmp_path,
+    )
+    assert writer.stdout is not None
+    acknowledged = [int(writer.stdout.readline()) for _ in range(5)]
+    intruder = child(
+        """
+        try:
+            ChdbStore(folder / "spans")
+        except StoreError as error:
+            print("refused:", error)
+        """,
+        tmp_path,
+    )
+    refusal = said(intruder)
+    assert refusal.startswith("refused: could not open the span store"), refusal
+    os.kill(writer.pid, signal.SIGKILL)
+    acknowledged += [int(line) for line in writer.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
+    reader = child(
+        """
+        for turn in range(2):
+            with ChdbStore(folder / "spans") as store:
+                print(traces(store))
+                store.insert(spans(span("the reader's", 1)))
+        """,
+        tmp_path,
+    )
+    first, second = map(int, said(reader).split())
+    # The one that was under way when the process died may have been kept as well.
+    assert first in {len(acknowledged) * 10, (len(acknowledged) + 1) * 10}
+    assert second == first + 1
+
+
+def test_a_folder_that_cannot_be_is_an_error_of_the_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    opener = child(
+        """
+        try:
+            ChdbStore(folder / "file" / "spans")
+        except StoreError as error:
+            print("refused:", error)
+        """,
+        tmp_path,
+    )
+    assert said(opener).startswith("refused: could not open the span store")
