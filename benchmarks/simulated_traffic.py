@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verdigris.judge.betting import advance, combine, open_banks
-from verdigris.judge.evidence import side_by_side
+from verdigris.judge.evidence import PRIOR_OF, side_by_side
 from verdigris.judge.streams import Stream, slow_buckets, streams_of
 from verdigris.judge.tallies import EdgeTally, OperationTally, RoleTally, Tallies, TimeHistogram
 from verdigris.judge.verdict import Signal
@@ -498,7 +498,7 @@ def _trail(streams: Sequence[Stream], phi: Array, left_out: int | None, clip: fl
     base_k, cand_k = np.where(swapped, cand_k, base_k), np.where(swapped, base_k, cand_k)
     banks = open_banks(
         [s.tolerance.ratio for s in streams], [s.tolerance.difference for s in streams], phi,
-        [1 - s.quantile if s.quantile is not None else 0.01 for s in streams], clip=clip,
+        [1 - s.quantile if s.quantile is not None else PRIOR_OF.get(s.signal, 0.01) for s in streams], clip=clip,
     )  # fmt: skip
     trail = []
     for t in range(base_n.shape[1]):

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pytest
 
+from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import UNIT, Edge, Operation, Role, Windows, merge
 from verdigris.plan.identity import EVERY_SPAN, Identity, IdentityMatch
 from verdigris.telemetry.chdb_store import ChdbStore
-from verdigris.telemetry.store import HORIZON_S, TRACE_SPANS_MAX, WINDOW_S, Period, SpanStore, StoreError
+from verdigris.telemetry.store import HORIZON_S, SIBLINGS_MAX, TRACE_SPANS_MAX, WINDOW_S, Period, SpanStore, StoreError
 
 NANO = 1_000_000_000
 START_NS = 1_760_000_000 * NANO
@@ -235,6 +236,36 @@ def test_text_that_is_not_utf_8_does_no_harm(store: SpanStore) -> None:
     assert operation.operation == Operation("caf�", "Server", "caf�")
 
 
+UUID = "123e4567-e89b-12d3-a456-426614174000"
+ROUTE, CLIENT, DATABASE = "http.route", {"SpanKind": "Client"}, {"SpanAttributes": {"server.address": "10.2.0.17"}}
+NAMED: dict[str, tuple[dict[str, Any], str]] = {
+    "the route of a server": ({"SpanName": "x", "SpanAttributes": {ROUTE: "/c/{id}", "http.request.method": "GET"}}, "GET /c/{id}"),
+    "the older name of the method": ({"SpanAttributes": {ROUTE: "/a", "http.method": "PUT"}}, "PUT /a"),
+    "a route alone": ({"SpanAttributes": {ROUTE: "/cart/12"}}, "/cart/{n}"),
+    "no route of a client": (CLIENT | {"SpanName": "ask", "SpanAttributes": {ROUTE: "/a"}}, "ask"),
+    "the peer of a bare method": (CLIENT | DATABASE | {"SpanName": "GET"}, "GET {n}.{n}.{n}.{n}"),
+    "no peer of a telling name": (CLIENT | DATABASE | {"SpanName": "GET /"}, "GET /"),
+    "no peer of a server": (DATABASE | {"SpanName": "GET"}, "GET"),
+    "a uuid inside a word": ({"SpanName": f"item{UUID}x"}, "item{uuid}x"),
+    "sixteen hex digits with decimal ones only in the middle": ({"SpanName": "GET /abcdef12abcdefab"}, "GET /{hex}"),
+    "fifteen are a word": ({"SpanName": "abcdef12abcdefa"}, "abcdef12abcdefa"),
+    "a number": ({"SpanName": "job 8231 of v2 part_7"}, "job {n} of v2 part_7"),
+    "an address in memory": ({"SpanName": "Object@0xFFa0"}, "Object@{hex}"),
+}
+
+
+def test_operations_are_named_as_documented(store: SpanStore) -> None:
+    rows = [span(trace, 1, **given) for trace, (given, _) in enumerate(NAMED.values(), 1)]
+    # A bare method is named for the service that answered, the first by name if there are several, whatever the peer's name.
+    asked = span(99, 1, SpanKind="Client", SpanName="HTTP GET", SpanAttributes={"peer.service": "z"})
+    answers = [span(99, n, 1, ServiceName=service) for n, service in ((2, "shop"), (3, "cart"))]
+    store.insert(spans(*rows, asked, *answers, span(99, 4, 1, ServiceName="aaa", SpanKind="Internal")))
+    for trace, (what, (_, name)) in enumerate(NAMED.items(), 1):
+        (only,) = store.trace(MINUTE, ALL, f"{trace:032x}")
+        assert only.operation.name == name, what
+    assert {s.operation.name for s in store.trace(MINUTE, ALL, f"{99:032x}")} == {"HTTP GET cart", "work"}
+
+
 # --- identity -----------------------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +364,24 @@ def test_examples_are_the_candidates_worst_and_the_baselines_most_ordinary(store
     assert found[Role.BASELINE, CART] == [f"{n:032x}" for n in (5, 4, 6)]
     assert found[Role.CANDIDATE, CART] == [f"{n:032x}" for n in (110, 109, 108)]
     assert store.examples(MINUTE, VERSIONS, [], 3) == {}
+    slow = store.examples(MINUTE, VERSIONS, [CART], 3, failed_first=False)
+    assert slow[Role.CANDIDATE, CART] == [f"{n:032x}" for n in (109, 108, 107)]
+
+
+def test_attributes_are_counted_on_the_candidates_bad_spans_and_on_its_others(store: SpanStore) -> None:
+    zones = {1: "a", 2: "a", 3: "b", 4: "it's \\ b"}
+    rows = [span(n, 1, version="v2", Duration=n * 1000, SpanAttributes={"zone": zone, "secret": str(n)}) for n, zone in zones.items()]
+    rows += [span(5, 1, version="v2", Duration=1, StatusCode="Error", SpanAttributes={"zone": "a"})]
+    rows += [span(6, 1, version="v1", Duration=9000, SpanAttributes={"zone": "a"})]
+    store.insert(spans(*rows))
+    first, *values = store.attributes(MINUTE, VERSIONS, CART, ["zone", "service.version"], slow_ns=3000)
+    assert first == AttributeCounts("", "", bad=2, good=3)
+    assert {(v.key, v.value): (v.bad, v.good) for v in values} == {
+        ("service.version", "v2"): (2, 3),
+        ("zone", "a"): (1, 2),
+        ("zone", "b"): (0, 1),
+        ("zone", "it's \\ b"): (1, 0),
+    }
 
 
 def test_examples_of_an_edge_show_its_absence_in_one_role_and_its_presence_in_the_other(store: SpanStore) -> None:
@@ -391,6 +440,13 @@ def test_a_trace_of_a_hundred_thousand_spans_is_one_request(store: SpanStore) ->
     assert (parent.requests, child.spans, child.requests) == (UNIT, rows, rows * (UNIT // rows))
     assert dict(window.baseline.edges[0].calls) == {rows: UNIT}
     assert len(store.trace(MINUTE, ALL, f"{1:032x}")) == TRACE_SPANS_MAX
+
+
+def test_a_call_covers_only_the_first_internal_siblings(store: SpanStore) -> None:
+    internal = [span(1, n, 1, SpanKind="Internal", Timestamp=START_NS + n) for n in range(2, SIBLINGS_MAX + 6)]
+    store.insert(spans(span(1, 1), *internal, span(1, 999, 1, SpanKind="Client", Timestamp=START_NS + 500, Duration=10_000)))
+    own = [s.exclusive_ns for s in store.trace(MINUTE, ALL, f"{1:032x}") if s.operation.kind == "Internal"]
+    assert own == [500 - n for n in range(2, SIBLINGS_MAX + 2)] + [1000] * 4
 
 
 def test_ten_thousand_siblings_of_either_kind_do_not_multiply(store: SpanStore) -> None:

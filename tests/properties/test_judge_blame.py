@@ -104,7 +104,8 @@ def test_two_callers_that_both_wait_point_at_what_they_share() -> None:
     # Both play the same callee; its gap is long for whoever calls it.
     judgement = judged(root, "shared", Fault(gap_extra_ms=30), 1)
     assert judgement.causes[0].service == "shared"
-    assert judgement.causes[0].share > 0.85
+    # One caller that waits could be slow itself; that both do speaks against what they share.
+    assert judgement.causes[0].share > 0.95
 
 
 def test_a_caller_that_loses_time_with_all_its_callees_is_blamed_itself() -> None:

@@ -156,14 +156,6 @@ CASES: Mapping[str, Case] = {
     ),
 }  # fmt: skip
 
-NOT_YET = {
-    "the first service stopped exporting": "orphans are blamed on the service that has them, not on the one whose spans lack",
-    "half of the traces lost their first span": "orphans of client spans have no cause",
-    "a call is made no longer": "a call that no request makes any more is blamed on the callee before it",
-}
-"""Cases in which the verdict is right and its first cause is not. Each must leave this list when its cause is."""
-
-
 @pytest.fixture(scope="session")
 def baselines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, float], Path]:
     """The baseline's recording of so many requests in so many seconds, made once."""
@@ -192,9 +184,6 @@ def test_the_verdict_and_its_cause(name: str, baselines: Callable[[int, float], 
         assert document.findings[0].severity == case.severity
     if case.cause is None:
         return
-    if name in NOT_YET:
-        assert [c.service for c in document.causes[:1]] != [case.cause], f"{name} is well now: take it off the list"
-        pytest.xfail(NOT_YET[name])
     assert document.causes[0].service == case.cause, document.causes
     assert document.causes[0].share > 0.5
     assert re.search(case.why, document.causes[0].why), document.causes[0].why

@@ -81,6 +81,14 @@ def test_the_larger_harm_comes_first() -> None:
     assert [c.service for c in judgement.causes][:2] == ["b", "a"]
 
 
+def test_waiting_is_not_added_to_what_a_caller_takes_longer_by_itself() -> None:
+    root = Service("front", 10, calls=(Service("db", 40),))
+    faults = {"front": Fault(own_factor=1.5), "db": Fault(own_factor=3.0)}
+    judgement = judge(windows_of(np.random.default_rng(4), root, faults=faults), Policy())
+    assert [c.service for c in judgement.causes] == ["db", "front"]
+    assert judgement.causes[1].share == pytest.approx(5 / 85, abs=0.03)
+
+
 def test_a_slow_service_that_few_requests_reach_harms_less() -> None:
     root = Service("front", calls=(Service("rare", 30, called_share=0.1), Service("always", 30)))
     faults = {"rare": Fault(own_factor=2.0), "always": Fault(own_factor=2.0)}

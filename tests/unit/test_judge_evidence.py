@@ -201,5 +201,6 @@ def test_apart_the_trail_ends_where_the_evidence_does(swapped: bool) -> None:  #
     (evidence,) = apart([asked])
     trail = trail_apart(asked, evidence.phi)
     assert trail[0] == 0
-    assert trail[-1] == pytest.approx(evidence.log_e)
+    assert trail[-1] == pytest.approx(evidence.with_all_instances)
+    assert 0 < evidence.log_e < evidence.with_all_instances
     assert trail[-1] > trail[5] > 0

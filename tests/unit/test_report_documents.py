@@ -12,6 +12,7 @@ import pytest
 
 from verdigris.comparison.document import (
     SCHEMA,
+    Attribute,
     Cause,
     Comparison,
     EdgeName,
@@ -291,6 +292,7 @@ def fail() -> Comparison:
                 0.87,
                 "Its exclusive time grew by 406 ms per trace; everything above it only waits for it.",
                 ("F1", "F2"),
+                (Attribute("k8s.node.name", "node-7", 0.97, 0.31),),
             ),
             Cause(
                 2,
@@ -299,6 +301,7 @@ def fail() -> Comparison:
                 0.09,
                 "5.6 ms more of its own time per trace, and it fails where it gives up waiting.",
                 ("F2",),
+                (),
             ),
         ),
         missing=(),
@@ -497,7 +500,7 @@ def hostile() -> Comparison:
         summary=HOSTILE,
         notes=(HOSTILE, "[bold]markup[/bold] [link=https://example.org]x[/link]"),
         findings=ours,
-        causes=(Cause(1, HOSTILE, evil, 7.0, HOSTILE, (name,)),),
+        causes=(Cause(1, HOSTILE, evil, 7.0, HOSTILE, (name,), (Attribute(HOSTILE, HOSTILE, 1e300, -1.0),)),),
         missing=(Missing(evil, HOSTILE, 1, 2, 1e300),),
         roles={
             HOSTILE: replace(role("baseline", 9), inputs=(HOSTILE, "x" * 300), match=HOSTILE),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from verdigris.comparison.recordings import CHUNK_SPANS, AmbiguousIdentity, Input, Recording
+from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import (
     UNIT,
     Edge,
@@ -126,7 +127,7 @@ class Chunks:
         return self.made[period.start_unix_nano // 10], self.unassigned
 
     def examples(
-        self, period: Period, identity: Identity, operations: Sequence[Operation], limit: int
+        self, period: Period, identity: Identity, operations: Sequence[Operation], limit: int, *, failed_first: bool = True
     ) -> Mapping[tuple[Role, Operation], Sequence[str]]:
         self.asked.append(period)
         return {(Role.CANDIDATE, CART): ["1"]}
@@ -134,6 +135,12 @@ class Chunks:
     def examples_of_edge(self, period: Period, identity: Identity, edge: Edge, limit: int, *, absent: bool) -> Mapping[Role, Sequence[str]]:
         self.asked.append(period)
         return {Role.CANDIDATE: ["2"]}
+
+    def attributes(
+        self, period: Period, identity: Identity, operation: Operation, keys: Sequence[str], slow_ns: int
+    ) -> Sequence[AttributeCounts]:
+        self.asked.append(period)
+        return [AttributeCounts("", "", 1, slow_ns)]
 
     def trace(self, period: Period, identity: Identity, trace_id: str) -> Sequence[ExampleSpan]:
         self.asked.append(period)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 import numpy as np
 
 from verdigris.comparison import document as doc
+from verdigris.comparison.attributes import telling_attributes
 from verdigris.comparison.recordings import Recording
 from verdigris.comparison.waterfalls import waterfall
 from verdigris.judge.blame import callees
@@ -46,7 +47,8 @@ def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies
         alpha=policy.alpha,
         findings=tuple(_finding(f, examples[f.id]) for f in judgement.findings),
         causes=tuple(
-            doc.Cause(rank, c.service, _name(c.operation), c.share, c.why, c.findings) for rank, c in enumerate(judgement.causes, 1)
+            doc.Cause(rank, c.service, _name(c.operation), c.share, c.why, c.findings, telling_attributes(recordings, tallies, c, policy))
+            for rank, c in enumerate(judgement.causes, 1)
         ),
         missing=tuple(_missing(m, recorded_s) for m in lacking[:MISSING_MAX]),
         notes=tuple(notes),
@@ -124,8 +126,9 @@ def _examples_of(recording: Recording, finding: Finding, role: Role, at: Operati
         absent = finding.signal is Signal.CALL_MISSING
         shown = recording.examples_of_edge(role, finding.edge, EXAMPLES_PER_FINDING, absent=absent)
         # Where every request of the baseline makes the call once, none shows that it was not made more often.
-        return shown or recording.examples(role, at, EXAMPLES_PER_FINDING)
-    return recording.examples(role, finding.operation or at, EXAMPLES_PER_FINDING)
+        return shown or recording.examples(role, at, EXAMPLES_PER_FINDING, failed_first=True)
+    slow = finding.signal in {Signal.LATENCY, Signal.EXCLUSIVE_LATENCY}
+    return recording.examples(role, finding.operation or at, EXAMPLES_PER_FINDING, failed_first=not slow)
 
 
 def _why_silent(recordings: Sequence[Recording], tallies: Tallies) -> list[str]:

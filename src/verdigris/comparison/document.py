@@ -79,6 +79,16 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """A value that the cause's bad spans have more often than its others, with its share among both."""
+
+    key: str
+    value: str
+    bad_share: float
+    good_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """A likely cause, first is likeliest: the share of the total excess that it explains and why it is blamed."""
 
@@ -88,6 +98,7 @@ class Cause:
     share: float
     why: str
     findings: tuple[str, ...]
+    attributes: tuple[Attribute, ...]
 
 
 @dataclass(frozen=True, slots=True)

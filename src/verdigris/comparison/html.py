@@ -287,6 +287,7 @@ def _cause(cause: Cause, findings: Sequence[Finding]) -> Markup:
             "div",
             element("h3", element("bdi", cause.service)),
             element("p", cause.why),
+            join(element("p", terminal.attribute_sentence(each)) for each in cause.attributes),
             element("p", "Explains ", join(element("span", link, " ") for link in links), class_="links") if links else None,
         ),
         element(

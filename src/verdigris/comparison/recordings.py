@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from verdigris.errors import VerdigrisError
+from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import Edge, Operation, Role, Windows, merge
 from verdigris.plan.identity import EVERY_SPAN, Identity, IdentityMatch
 from verdigris.telemetry.chdb_store import ChdbStore
@@ -89,12 +90,12 @@ class Recording:
                 scored.append((bad, sum(o.duration_ns for o in rows) / requests, period))
         return max(scored, key=lambda s: s[:2])[2] if scored else None
 
-    def examples(self, role: Role, operation: Operation, limit: int) -> Sequence[str]:
-        """Trace ids that show this operation in `role`."""
+    def examples(self, role: Role, operation: Operation, limit: int, *, failed_first: bool = True) -> Sequence[str]:
+        """Trace ids that show this operation in `role`: failed ones first, or slow ones that did not fail."""
         period = self.telling_chunk(role, operation)
         if period is None:
             return ()
-        return self.store.examples(period, self.source.settled, [operation], limit).get((role, operation), ())
+        return self.store.examples(period, self.source.settled, [operation], limit, failed_first=failed_first).get((role, operation), ())
 
     def examples_of_edge(self, role: Role, edge: Edge, limit: int, *, absent: bool) -> Sequence[str]:
         """Trace ids that show this edge's presence or absence in `role`."""
@@ -102,6 +103,11 @@ class Recording:
         if period is None:
             return ()
         return self.store.examples_of_edge(period, self.source.settled, edge, limit, absent=absent).get(role, ())
+
+    def attributes(self, operation: Operation, keys: Sequence[str], slow_ns: int) -> Sequence[AttributeCounts]:
+        """Attribute values of the candidate's bad and other spans of this operation."""
+        period = self.telling_chunk(Role.CANDIDATE, operation)
+        return self.store.attributes(period, self.source.settled, operation, keys, slow_ns) if period is not None else ()
 
     def trace(self, role: Role, operation: Operation, trace_id: str) -> Sequence[ExampleSpan]:
         """The spans of an example of `operation`."""

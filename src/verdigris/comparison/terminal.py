@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from verdigris.comparison.document import Cause, Comparison, Effect, Finding, Missing, OperationName, RoleSummary
+from verdigris.comparison.document import Attribute, Cause, Comparison, Effect, Finding, Missing, OperationName, RoleSummary
 
 HEADLINES = {
     "PASS": "The candidate is no worse than the baseline, within the tolerances.",
@@ -240,6 +240,8 @@ def _causes(page: _Page, causes: Sequence[Cause]) -> None:
         page.facts([(f"{cause.rank}.", page.text(shorten(where), "bold"))], indent=1, width=2)
         page.line(bar, f" {quantity(cause.share, 'share')} of the excess", indent=4)
         page.line(cause.why, indent=4)
+        for each in cause.attributes:
+            page.line(attribute_sentence(each), indent=4)
         if cause.findings:
             page.line(page.text(f"findings: {', '.join(cause.findings[:LISTED])}", "dim"), indent=4)
 
@@ -294,6 +296,12 @@ def _missing(page: _Page, missing: Sequence[Missing]) -> None:
         page.line(f"{lacking} needed (has {one.have:,} of about {one.need:,}){waiting(one)}", indent=4)
     if len(hardest) > LISTED:
         page.line(f"and {len(hardest) - LISTED} more that need less", indent=2)
+
+
+def attribute_sentence(attribute: Attribute) -> str:
+    """What bad spans have in common, and how common it is otherwise."""
+    bad, good = quantity(attribute.bad_share, "share"), quantity(attribute.good_share, "share")
+    return f"{attribute.key} is {attribute.value} on {bad} of the bad spans and on {good} of the others."
 
 
 def waiting(missing: Missing) -> str:

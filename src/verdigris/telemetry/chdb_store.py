@@ -15,9 +15,11 @@ import pyarrow as pa
 from chdb import ChdbError
 from chdb.session import Session
 
+from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import Edge, EdgeCounts, Operation, OperationCounts, Role, RoleWindow, TraceCounts, Window, Windows
 from verdigris.plan.identity import Identity, IdentityMatch
 from verdigris.telemetry.store import (
+    ATTRIBUTE_VALUES_MAX,
     DURATION_MAX_NS,
     HORIZON_S,
     OPERATIONS_MAX,
@@ -150,15 +152,15 @@ class ChdbStore:
         return Windows(WINDOW_S, windows), Unassigned(**unassigned)
 
     def examples(
-        self, period: Period, identity: Identity, operations: Sequence[Operation], limit: int
+        self, period: Period, identity: Identity, operations: Sequence[Operation], limit: int, *, failed_first: bool = True
     ) -> Mapping[tuple[Role, Operation], Sequence[str]]:
-        """Trace ids per role and operation: the baseline's most ordinary, the candidate's worst."""
+        """Trace ids per role and operation: the baseline's most ordinary, the candidate's slowest, its failed ones first or last."""
         if not operations:
             return {}
         found: dict[tuple[Role, Operation], list[str]] = {}
         wanted = json.dumps([[o.service, o.kind, o.name] for o in operations])
         with self._facts(period, identity):
-            for row in self._rows("exemplars", limit=limit, wanted=wanted):
+            for row in self._rows("exemplars", limit=limit, wanted=wanted, failed_first=int(failed_first)):
                 found.setdefault((ROLES[row["role"]], _operation(row)), []).append(row["trace_id"])
         return found
 
@@ -174,6 +176,15 @@ class ChdbStore:
             for row in self._rows("exemplars_without_call", limit=limit, absent=int(absent), **ends):
                 found.setdefault(ROLES[row["role"]], []).append(row["trace_id"])
         return found
+
+    def attributes(
+        self, period: Period, identity: Identity, operation: Operation, keys: Sequence[str], slow_ns: int
+    ) -> Sequence[AttributeCounts]:
+        """How often values of these attributes stand on the candidate's bad spans of an operation and on its others."""
+        asked = {"service": operation.service, "kind": operation.kind, "name": operation.name, "keys": json.dumps(list(keys))}
+        with self._facts(period, identity):
+            rows = self._rows("attributes", slow_ns=slow_ns, limit=ATTRIBUTE_VALUES_MAX + 1, **asked, **_bounds(period))
+        return [AttributeCounts(row["key"], row["value"], row["bad"], row["good"]) for row in rows]
 
     def trace(self, period: Period, identity: Identity, trace_id: str) -> Sequence[ExampleSpan]:
         """The spans of one trace of the period, ascending by start."""
@@ -214,7 +225,7 @@ class ChdbStore:
                 statement = statement.replace("{{" + role + "}}", claim)  # noqa: PLW2901  what is run is the statement with its claims
             self._rows_of(statement, parameters)
 
-    def _rows(self, name: str, **parameters: object) -> list[Row]:
+    def _rows(self, name: str, /, **parameters: object) -> list[Row]:
         return self._rows_of(_sql(name), parameters)
 
     def _rows_of(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:

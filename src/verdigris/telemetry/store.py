@@ -7,6 +7,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from verdigris.errors import VerdigrisError
+from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import Edge, Operation, Role, Windows
 from verdigris.plan.identity import Identity
 
@@ -15,6 +16,9 @@ WINDOW_S = 10
 
 HORIZON_S = 60
 """How far around a period the spans of its traces are looked for, in seconds. What lies further off is cut, and counts as orphans."""
+
+ATTRIBUTE_VALUES_MAX = 500
+"""At most so many attribute values of an operation are counted."""
 
 TRACE_SPANS_MAX = 2_000
 """At most so many spans of one example trace are returned."""
@@ -109,12 +113,21 @@ class SpanStore(Protocol):
         """The windows of the traces that start in `period`, which begins and ends on multiples of the window."""
 
     def examples(
-        self, period: Period, identity: Identity, operations: Sequence[Operation], limit: int
+        self, period: Period, identity: Identity, operations: Sequence[Operation], limit: int, *, failed_first: bool = True
     ) -> Mapping[tuple[Role, Operation], Sequence[str]]:
-        """Trace ids per role and operation: the baseline's most ordinary, the candidate's worst (failed first, then slowest)."""
+        """Trace ids per role and operation: the baseline's most ordinary, the candidate's slowest, its failed ones first or last."""
 
     def examples_of_edge(self, period: Period, identity: Identity, edge: Edge, limit: int, *, absent: bool) -> Mapping[Role, Sequence[str]]:
         """Trace ids in which the candidate lacks the call and the baseline has it (`absent`), or the other way round."""
+
+    def attributes(
+        self, period: Period, identity: Identity, operation: Operation, keys: Sequence[str], slow_ns: int
+    ) -> Sequence[AttributeCounts]:
+        """How often values of these attributes stand on the candidate's bad spans of an operation and on its others.
+
+        A span is bad when it failed or took more than `slow_ns` by itself. The first entry, with an empty key, counts all spans;
+        then at most `ATTRIBUTE_VALUES_MAX`, the most frequent on bad spans first.
+        """
 
     def trace(self, period: Period, identity: Identity, trace_id: str) -> Sequence[ExampleSpan]:
         """The spans of one trace of the period, ascending by start; at most `TRACE_SPANS_MAX`."""

@@ -24,9 +24,7 @@ INSTANCES = 2
 
 
 @contextmanager
-def running(
-    behaviour: Behaviour, environment: str, chance: Chance, exporter: SpanExporter
-) -> Iterator[tuple[int, ...]]:
+def running(behaviour: Behaviour, environment: str, chance: Chance, exporter: SpanExporter) -> Iterator[tuple[int, ...]]:
     """Runs one role while the body runs. Yields: the ports of its portals.
 
     Args:
@@ -58,9 +56,7 @@ def running(
         to_insurer = Target(insurer.ADDRESS, (outside.port,), insurer.PEER_SERVICE, f"/{behaviour.insurer_api}")
         to_eligibility = Target(
             eligibility.NAME,
-            instances(
-                eligibility.NAME, INSTANCES, lambda t, client: eligibility.service(t, client(to_insurer), chance)
-            ),
+            instances(eligibility.NAME, INSTANCES, lambda t, client: eligibility.service(t, client(to_insurer), chance)),
         )
         to_scheduling = Target(
             scheduling.NAME,

@@ -15,9 +15,7 @@ _BUG = 500
 """No service answers so on purpose."""
 
 
-def drive(
-    plan: Sequence[Arrival], portals: Mapping[Role, Sequence[int]], on_progress: Callable[[float], None] | None = None
-) -> None:
+def drive(plan: Sequence[Arrival], portals: Mapping[Role, Sequence[int]], on_progress: Callable[[float], None] | None = None) -> None:
     """Returns when every request of the plan is answered.
 
     Args:

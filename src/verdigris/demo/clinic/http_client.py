@@ -54,9 +54,7 @@ class Connections(AbstractContextManager["Connections"]):
         self._idle.append(connection)
         return reply
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Closes all connections, which lets the server on the other side finish."""
         while self._idle:
             self._idle.pop().close()

@@ -70,9 +70,7 @@ class HttpServer(AbstractContextManager["HttpServer"]):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Stops accepting, waits for the requests being answered, closes the port."""
         # Wakes the accepting thread now: it would look up only every half second, and there are many servers to stop.
         with suppress(OSError):

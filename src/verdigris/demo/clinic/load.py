@@ -71,9 +71,7 @@ def _check(seconds: float, requests_per_s: float) -> None:
         msg = f"cannot record for {seconds:g} seconds; choose more than 0 and at most {MAX_SECONDS:g}"
         raise ImpossibleLoad(msg)
     if not (math.isfinite(requests_per_s) and 0 < requests_per_s <= MAX_REQUESTS_PER_S):
-        msg = (
-            f"cannot send {requests_per_s:g} requests per second; choose more than 0 and at most {MAX_REQUESTS_PER_S:g}"
-        )
+        msg = f"cannot send {requests_per_s:g} requests per second; choose more than 0 and at most {MAX_REQUESTS_PER_S:g}"
         raise ImpossibleLoad(msg)
     if round(seconds * requests_per_s) < 1:
         msg = f"{requests_per_s:g} requests per second for {seconds:g} seconds is no request; choose more of either"

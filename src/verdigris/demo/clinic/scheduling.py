@@ -17,9 +17,7 @@ _QUERY_MEDIAN_S = 0.004
 _RANK_MEDIAN_S = 0.002
 
 
-def service(
-    tracer: Tracer, slots: Slots, eligibility: TracedClient, behaviour: Behaviour, chance: Chance
-) -> TracedServer:
+def service(tracer: Tracer, slots: Slots, eligibility: TracedClient, behaviour: Behaviour, chance: Chance) -> TracedServer:
     """One instance of the service."""
 
     def query(incoming: Incoming, statement: str, argument: int) -> list[tuple[int, str, str]]:
@@ -53,6 +51,4 @@ def service(
         query(incoming, BOOK, int(slot))
         return Outgoing(201, {"slot": int(slot), "coverage": coverage})
 
-    return TracedServer(
-        tracer, NAME, [Route("GET", "/slots", free), Route("POST", "/slots/{slot}/reservations", reserve)]
-    )
+    return TracedServer(tracer, NAME, [Route("GET", "/slots", free), Route("POST", "/slots/{slot}/reservations", reserve)])

@@ -20,9 +20,7 @@ class Slots(AbstractContextManager["Slots"]):
         self._connection = sqlite3.connect(":memory:", check_same_thread=False)
         self._lock = Lock()
         with self._connection:
-            self._connection.execute(
-                "CREATE TABLE slots (slot INTEGER PRIMARY KEY, ward TEXT, starts TEXT, booked INTEGER)"
-            )
+            self._connection.execute("CREATE TABLE slots (slot INTEGER PRIMARY KEY, ward TEXT, starts TEXT, booked INTEGER)")
             self._connection.executemany(
                 "INSERT INTO slots VALUES (?, ?, ?, 0)",
                 ((n, _WARDS[n % len(_WARDS)], f"{8 + n % 9:02d}:{n % 4 * 15:02d}") for n in range(slots)),
@@ -39,8 +37,6 @@ class Slots(AbstractContextManager["Slots"]):
         with self._lock, self._connection:
             return self._connection.execute(statement, (argument,)).fetchall()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Forgets everything."""
         self._connection.close()

@@ -48,7 +48,5 @@ def provider(instance: Instance, exporter: SpanExporter) -> TracerProvider:
     )
     tracing = TracerProvider(resource=resource, sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False)
     # Small batches often: encoding a large one would hold the interpreter while a request waits for it.
-    tracing.add_span_processor(
-        BatchSpanProcessor(exporter, max_queue_size=8192, schedule_delay_millis=1000, max_export_batch_size=64)
-    )
+    tracing.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=8192, schedule_delay_millis=1000, max_export_batch_size=64))
     return tracing

@@ -85,9 +85,7 @@ class TracedClient(AbstractContextManager["TracedClient"]):
             raise Refusal(NOT_FOUND, str(reply.body.get("error", "not found")))
         return reply
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Closes its connections."""
         with ExitStack() as open_connections:
             for connections in self._connections:

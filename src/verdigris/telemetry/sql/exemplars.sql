@@ -1,4 +1,4 @@
--- Example traces per role and operation: the worst (failed first, then by exclusive time) of the candidate, the most
+-- Example traces per role and operation: the worst (by exclusive time; failed ones first, or last) of the candidate, the most
 -- ordinary (not failed, exclusive time nearest to the median) of the baseline. Ties go to the smaller trace id.
 SELECT role, service, kind, name, lower(hex(reverse(reinterpretAsFixedString(trace)))) AS trace_id
 FROM
@@ -17,5 +17,5 @@ FROM
     GROUP BY role, operation, trace
 ) AS e
 INNER JOIN {operations:Identifier} AS o ON e.operation = o.operation
-ORDER BY role, service, kind, name, toInt64(bad) * if(role = 2, -1, 1), if(role = 2, -slowest_ns, toInt64(distance_ns)), trace
+ORDER BY role, service, kind, name, toInt64(bad) * if(role = 2 AND {failed_first:UInt8} = 1, -1, 1), if(role = 2, -slowest_ns, toInt64(distance_ns)), trace
 LIMIT {limit:UInt32} BY role, service, kind, name
