@@ -71,16 +71,15 @@ def test_a_clear_fault_fails(fault: Fault, concurrent: bool) -> None:  # noqa: F
 @pytest.mark.parametrize("sick", ["front", "db", "pay"])
 @pytest.mark.parametrize("when", [(5,), (3, 4, 10, 11, 12), tuple(range(16))], ids=["once", "now and then", "always"])
 def test_a_single_bad_instance_does_not_fail_the_candidate(instances: int, sick: str, when: tuple[int, ...]) -> None:
-    for seed in range(2):
-        windows = windows_of(
-            np.random.default_rng(seed), ROOT, windows=16, base_requests=80, cand_requests=80, instances=instances, bursts={sick: when}
-        )
-        judgement = judge(windows, POLICY)
-        assert judgement.verdict is Outcome.NOT_ENOUGH_DATA
-        # Whoever calls it feels it, and is said only to feel it.
-        assert all(f.signal is Signal.INSTANCE or f.follows_from == sick for f in judgement.findings)
-        if len(when) == 16:
-            assert Signal.INSTANCE in {f.signal for f in judgement.findings}
+    windows = windows_of(
+        np.random.default_rng(len(sick)), ROOT, windows=16, base_requests=80, cand_requests=80, instances=instances, bursts={sick: when}
+    )
+    judgement = judge(windows, POLICY)
+    assert judgement.verdict is Outcome.NOT_ENOUGH_DATA
+    # Whoever calls it feels it, and is said only to feel it.
+    assert all(f.signal is Signal.INSTANCE or f.follows_from == sick for f in judgement.findings)
+    if len(when) == 16:
+        assert Signal.INSTANCE in {f.signal for f in judgement.findings}
 
 
 def test_a_bad_instance_does_not_hide_a_fault_of_all() -> None:

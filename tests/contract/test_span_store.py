@@ -325,14 +325,17 @@ def test_what_speaks_for_no_role_takes_the_role_that_its_trace_touches(store: Sp
 def test_a_mixed_trace_counts_in_both_roles_with_each_roles_own_spans_only(store: SpanStore) -> None:
     store.insert(
         spans(
-            span(1, 1, SpanName="gateway"), span(1, 2, 1, version="v1", SpanName="old"), span(1, 3, 2, version="v2", SpanName="new"),
-            span(1, 4, 3, version="v2", SpanName="newer"), span(1, 5, 4, SpanName="database"),
+            span(1, 1, SpanName="gateway", Duration=9000), span(1, 2, 1, version="v1", SpanName="old"),
+            span(1, 3, 2, version="v2", SpanName="new"), span(1, 4, 3, version="v2", SpanName="newer"),
+            span(1, 5, 4, SpanName="database"), span(1, 6, 3, version="v1", SpanName="old"),
         )
     )  # fmt: skip
     windows, left_out = store.windows(MINUTE, VERSIONS)
     (window,) = windows.windows
-    assert counts(windows, Role.BASELINE) == {"old": 1}
+    assert counts(windows, Role.BASELINE) == {"old": 2}
     assert counts(windows, Role.CANDIDATE) == {"new": 1, "newer": 1}
+    # The trace takes as long as all of it, the gateway included.
+    assert [o.trace_ns for role in Role for o in window.of(role).operations] == [9000, 9000, 9000]
     assert (window.baseline.traces.mixed, window.candidate.traces.mixed) == (1, 1)
     assert (window.baseline.traces.orphans, window.candidate.traces.orphans) == (0, 0)
     # A call from one role into the other is neither's edge.

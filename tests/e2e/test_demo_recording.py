@@ -54,11 +54,7 @@ class Seen:
 
     @property
     def exceptions(self) -> list[str]:
-        return [
-            plain(event["attributes"])["exception.type"]
-            for event in self.raw.get("events", ())
-            if event["name"] == "exception"
-        ]
+        return [plain(event["attributes"])["exception.type"] for event in self.raw.get("events", ()) if event["name"] == "exception"]
 
     @property
     def duration_ms(self) -> float:
@@ -147,9 +143,7 @@ def test_three_services_in_two_instances_say_who_they_are(
     assert {service: len(ids) for service, ids in instances.items()} == dict.fromkeys(SERVICES, 2)
 
 
-def test_the_insurer_is_seen_only_from_eligibility_and_is_slower_for_the_candidate(
-    baseline: list[Seen], candidate: list[Seen]
-) -> None:
+def test_the_insurer_is_seen_only_from_eligibility_and_is_slower_for_the_candidate(baseline: list[Seen], candidate: list[Seen]) -> None:
     slow_ms = []
     for seen in (baseline, candidate):
         calls = [span for span in seen if span.attributes.get("peer.service") == "insurer-api"]

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -471,7 +472,7 @@ RESOURCES = pairs_of({
     "k8s.pod.name": ("p'1", ""),
     "host.name": ("h1", "𝄞" * 201),
 })  # fmt: skip
-ATTRIBUTES = pairs_of({
+ATTRIBUTE_VALUES: dict[str, Sequence[str]] = {
     "http.route": ("/a/{id}", "/a/12", *ODD_TEXT),
     "http.request.method": ("GET", "", "_OTHER"),
     "http.method": ("POST",),
@@ -483,7 +484,8 @@ ATTRIBUTES = pairs_of({
     "server.address": ("db-12.example", ""),
     "db.system": ("mysql",),
     "error.type": ("timeout", "", "500", "o'dd\\"),
-})  # fmt: skip
+}  # fmt: skip
+ATTRIBUTES = pairs_of(ATTRIBUTE_VALUES)
 EVENTS = st.lists(
     st.tuples(st.sampled_from(["exception", "log", "'"]), pairs_of({"exception.type": ("IOError", "", "a\\b'")})), max_size=2
 ).map(tuple)
@@ -505,7 +507,8 @@ def calm_trace(draw: st.DrawFn) -> list[Span]:
     """A small tree whose spans overlap: shared and mixed, with siblings, clocks that disagree a little, and a lost parent now and then."""
     trace_id = f"{draw(st.integers(1, 10**6)):032x}"
     start = START_NS + draw(st.integers(-3, 3)) * 5 * NANO
-    versions = draw(st.lists(VERSIONED, min_size=1, max_size=3))
+    all_versions = [(), (("service.version", "v1"),), (("service.version", "v2"),)]
+    versions = draw(st.just(all_versions) | st.lists(VERSIONED, min_size=1, max_size=3))
     made = [Span(trace_id, "1", start=start, duration=30, kind="Server", resource=draw(st.sampled_from(versions)))]
     for number in range(2, draw(st.integers(3, 9))):
         made.append(
@@ -559,14 +562,16 @@ PATTERNS = ("v1", "v2", "v*", "v?", "*", "v1*", "v1'", "v1\\", "%", "v_", "", "?
 MATCHES = st.none() | st.dictionaries(st.sampled_from(["service.version", "env", "it's"]), st.sampled_from(PATTERNS), min_size=1).map(
     IdentityMatch
 )
+TOLD_APART = st.just(Identity(IdentityMatch({"service.version": "v1"}), IdentityMatch({"service.version": "v2"})))
 IDENTITIES = (
-    st.just(Identity(IdentityMatch({"service.version": "v1"}), IdentityMatch({"service.version": "v2"})))
+    TOLD_APART
+    | TOLD_APART
     | st.just(Identity(EVERY_SPAN, None))
     | st.just(Identity(IdentityMatch({"service.version": "v*"}), IdentityMatch({"service.version": "v2"})))
     | st.builds(Identity, MATCHES, MATCHES)
 )
 ALL_TIME = Period(START_NS - 60 * NANO, START_NS + 60 * NANO)
-EXAMPLES = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+EXAMPLES = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 class Tables:
@@ -596,6 +601,43 @@ def test_the_windows_are_those_of_the_oracle(tables: Tables, spans: list[Span], 
     windows, unassigned = tables.windows([spans], identity)
     oracle = Oracle(spans, identity, ALL_TIME, Bounds())
     assert windows == oracle.windows()
+    assert windows.canonical_bytes() == oracle.windows().canonical_bytes()
+    assert unassigned == oracle.unassigned()
+
+
+def crowd(draw: Random, traces: int) -> Iterator[Span]:
+    """Many small traces at once: what is rare in one of them is not rare in all."""
+    shared: tuple[tuple[str, str], ...] = ()
+    versions: list[tuple[tuple[str, str], ...]] = [
+        (("service.version", version), ("host.name", draw.choice("hij"))) for version in ("v1", "v2")
+    ]
+    for trace in range(1, traces + 1):
+        start = START_NS + draw.randrange(-4, 4) * 5 * NANO
+        resources: list[tuple[tuple[str, str], ...]] = draw.choice([[shared, *versions], [shared, versions[0]], [versions[1]], versions])
+        for number in range(1, draw.randint(2, 12)):
+            parent = draw.choice([1, 1, draw.randint(1, 12)]) if number > 1 else draw.choice([0, 0, 0, 99])
+            yield Span(
+                f"{trace:032x}",
+                f"{number:016x}",
+                f"{parent:016x}",
+                start=start + draw.randint(-3, 30),
+                duration=draw.choice([draw.randint(0, 20), 40, draw.randrange(2**35)]),
+                service=draw.choice("aab"),
+                kind=draw.choice(["Internal", "Client", "Internal", "Client", "Server", "Producer", "Consumer"]),
+                name=draw.choice([*NAMES, *["GET"] * 20]),
+                resource=draw.choice(resources),
+                attributes=tuple((k, draw.choice(v)) for k, v in ATTRIBUTE_VALUES.items() if draw.random() < 0.2),
+                status=draw.choice(["Unset", "Unset", "Error"]),
+                state=draw.choice(["", "ot=th:8", "ot=th:c", "a=b,ot=rv:1;th:c8f"]),
+            )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crowd_of_traces_gives_the_windows_of_the_oracle(tables: Tables, seed: int) -> None:
+    spans = list(crowd(Random(seed), 400))
+    identity = Identity(IdentityMatch({"service.version": "v1"}), IdentityMatch({"service.version": "v2"}))
+    windows, unassigned = tables.windows([spans], identity)
+    oracle = Oracle(spans, identity, ALL_TIME, Bounds())
     assert windows.canonical_bytes() == oracle.windows().canonical_bytes()
     assert unassigned == oracle.unassigned()
 

@@ -156,6 +156,7 @@ CASES: Mapping[str, Case] = {
     ),
 }  # fmt: skip
 
+
 @pytest.fixture(scope="session")
 def baselines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, float], Path]:
     """The baseline's recording of so many requests in so many seconds, made once."""

@@ -29,9 +29,7 @@ def test_the_truth_is_told_in_plain_words() -> None:
 
 
 @pytest.mark.parametrize("missing", ["opentelemetry_that_nobody_has.sdk", "json.no_such_module_in_a_package"])
-def test_without_the_extra_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setattr(extra, "NEEDED", (*extra.NEEDED, missing))
     with pytest.raises(DemoExtraMissing, match=r"pip install 'verdigris\[demo\]'") as caught:
         recording.record(tmp_path / "new")

@@ -18,7 +18,7 @@ from verdigris.judge.tallies import OperationTally, RoleTally, Tallies, TimeHist
 from verdigris.judge.verdict import Finding, Judgement, Missing, Signal
 from verdigris.judge.windows import Edge, Operation, Role, Windows
 from verdigris.plan.policy import Policy
-from verdigris.telemetry.store import ExampleSpan
+from verdigris.telemetry.store import ExampleSpan, Unassigned
 
 OPERATIONS_MAX = 150
 """Operations with distributions in the document: those with findings, then the busiest."""
@@ -36,7 +36,7 @@ def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies
     examples = _examples(recordings, judgement.findings)
     lacking = sorted(judgement.missing, key=lambda m: (m.have - m.need, m.operation, m.signal))
     recorded_s = windows.window_s * sum(1 for traces in tallies.candidate.traces if traces.traces)
-    notes = [*judgement.notes, *_why_silent(recordings, tallies)]
+    notes = [*judgement.notes, *_why_silent(recordings, tallies), *_left_out(recordings)]
     if len(lacking) > MISSING_MAX:
         notes.append(f"{len(lacking)} questions have no answer yet; the {MISSING_MAX} farthest from one are listed.")
     return doc.Comparison(
@@ -145,6 +145,17 @@ def _why_silent(recordings: Sequence[Recording], tallies: Tallies) -> list[str]:
         elif mine[0].source.identity is not None and (others := sum(r.unassigned.spans for r in mine)):
             notes.append(f"No span matches the {role.value}'s {mine[0].source.match(role)}; {others} spans match neither role.")
     return notes
+
+
+def _left_out(recordings: Sequence[Recording]) -> list[str]:
+    """Spans that were read but could not be used, beyond those that match neither role."""
+    left = sum((r.unassigned for r in recordings), Unassigned())
+    said = (
+        (left.mixed_traces, "traces have spans of both roles; only each role's own spans of them are compared"),
+        (left.clashing, "spans were left out because another, different span has the same id"),
+        (left.without_id, "spans were left out because they have no trace id or span id"),
+    )
+    return [f"{number:,} {what}." for number, what in said if number]
 
 
 def _missing(missing: Missing, recorded_s: float) -> doc.Missing:
