@@ -47,7 +47,7 @@ class FakeRecording:
     def telling_chunk(self, role: Role, operation: Operation) -> Period | None:
         return self.chunks.get(operation) if role is self.role else None
 
-    def examples(self, role: Role, operation: Operation, limit: int) -> Sequence[str]:
+    def examples(self, role: Role, operation: Operation, limit: int, *, failed_first: bool) -> Sequence[str]:
         self.asked.append(self.chunks[operation])
         return [f"{self.name} {operation.name} {number}" for number in range(limit)]
 
