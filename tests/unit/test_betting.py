@@ -30,7 +30,7 @@ def run(banks: Banks, counts: Counts) -> list[float]:
 
 
 def reference(counts: Counts, r: float, d: float, phi: float, prior: float, *, sign: int = 1, clip: float | None = 1.5) -> list[float]:
-    """One bank in plain numbers, written from judge.md's sections 3 and 5 and not from the code."""
+    """One bank in plain numbers, written from the formulas in docs/statistics.md and not from the code."""
     odds_of = (1.2, 1.5, 2.2, 4.0, 10.0, 40.0, 300.0)
     experts = len(odds_of) if sign > 0 else 2
     start = [0.2] + [0.8 / experts] * experts

@@ -1,4 +1,4 @@
-"""Positive evidence: what a PASS rests on, and what it still lacks (judge.md, section 5).
+"""Positive evidence: what a PASS rests on, and what it still lacks.
 
 The question is turned round: the null is now "the candidate *is* worse, by the tolerance or more". Every operation that
 carries enough traffic must reject it for its own latency, errors and calls; the rest of the traffic is asked as one.
@@ -148,7 +148,7 @@ def _apart(questions: Sequence[Question], phi: float) -> list[float]:
 
 
 def _need(question: Question, phi: float, enough: float, have: float) -> int:
-    """About how many candidate requests would answer the question if the candidate is as the baseline was (judge.md, 11.6)."""
+    """About how many candidate requests would answer the question if the candidate is as the baseline was."""
     n_b, n_c = max(float(question.base_n.sum()), 1.0), max(have, 1.0)
     a, c = float(question.base_k.sum()) / n_b, question.expected_rate
     r, d = question.tolerance.ratio, question.tolerance.difference

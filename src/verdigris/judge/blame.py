@@ -1,4 +1,4 @@
-"""Which service is at fault: one ranking that explains all findings (judge.md, section 8).
+"""Which service is at fault: one ranking that explains all findings.
 
 Every signal of trouble is an *excess* at one place: time of its own that an operation takes longer, errors that begin
 there, requests that stop short after a call. Excess is weighed by how sure it is and how much of a request it costs, and

@@ -174,7 +174,7 @@ def _prior(stream: Stream) -> float:
 
 
 def _phi_between_instances(stream: Stream) -> float:
-    """Dispersion from the baseline's instances, compared inside each window so that shared drift cancels (judge.md, 4)."""
+    """Dispersion from the baseline's instances, compared inside each window so that shared drift cancels."""
     n_it, k_it = stream.base_groups_n, stream.base_groups_k
     instances = n_it.shape[0]
     if instances < 2 or not k_it.any():  # noqa: PLR2004  # two instances make a comparison

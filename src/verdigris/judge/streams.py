@@ -1,4 +1,4 @@
-"""The questions: streams of paired counts, one per signal of an operation or edge (judge.md, section 2).
+"""The questions: streams of paired counts, one per signal of an operation or edge (docs/statistics.md).
 
 A stream has, per window and role, n trials and k bad events, and a tolerance. Everything after this is arithmetic on pairs.
 """

@@ -1,4 +1,4 @@
-"""What the judge tolerates and how sure it must be. Defaults are judge.md's; a plan may change them, the judge may not."""
+"""What the judge tolerates and how sure it must be. A plan may change it, the judge may not."""
 
 from dataclasses import dataclass, field
 
