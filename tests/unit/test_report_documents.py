@@ -15,16 +15,12 @@ from verdigris.comparison.document import (
     Attribute,
     Cause,
     Comparison,
-    EdgeName,
-    Effect,
-    Evidence,
     Examples,
     Finding,
     MapEdge,
     MapNode,
     Missing,
     OperationDetail,
-    OperationName,
     OperationStats,
     Problem,
     Reading,
@@ -38,18 +34,20 @@ from verdigris.comparison.document import (
     from_json,
     to_json,
 )
+from verdigris.judge.verdict import Effect, Evidence
+from verdigris.judge.windows import Edge, Operation
 
 START = 1_790_000_000
 OWN = NOT_CONCURRENT = False
 HOSTILE = "</script><img src=x onerror=document.title='owned'><!--\x1b[31m\u202eevil\u2028\x00&amp;\"'`${1}"
 
-PORTAL = OperationName("portal", "SERVER", "POST /appointments")
-SCHEDULE = OperationName("scheduling", "SERVER", "POST /v1/schedule")
-ELIGIBILITY = OperationName("scheduling", "CLIENT", "GET eligibility.example.org/v2/coverage")
-SLOTS = OperationName("scheduling", "SERVER", "GET /v1/slots")
-QUERY = OperationName("scheduling", "CLIENT", "SELECT slots")
-SIGN_IN = OperationName("identity", "SERVER", "POST /token")
-NOTIFY = OperationName("notifications", "CONSUMER", "appointment.created")
+PORTAL = Operation("portal", "SERVER", "POST /appointments")
+SCHEDULE = Operation("scheduling", "SERVER", "POST /v1/schedule")
+ELIGIBILITY = Operation("scheduling", "CLIENT", "GET eligibility.example.org/v2/coverage")
+SLOTS = Operation("scheduling", "SERVER", "GET /v1/slots")
+QUERY = Operation("scheduling", "CLIENT", "SELECT slots")
+SIGN_IN = Operation("identity", "SERVER", "POST /token")
+NOTIFY = Operation("notifications", "CONSUMER", "appointment.created")
 OPERATIONS = (PORTAL, SCHEDULE, ELIGIBILITY, SLOTS, QUERY, SIGN_IN, NOTIFY)
 
 
@@ -87,7 +85,7 @@ def stats(requests: float, median_ms: float, slow: float = 0.0, errors: float = 
     return OperationStats(requests, requests * errors, median_ms * 0.42, p50, p90, p99, durations, exclusives)
 
 
-def finding(name: str, operation: OperationName, signal: str, effect: Effect, **changes: object) -> Finding:
+def finding(name: str, operation: Operation, signal: str, effect: Effect, **changes: object) -> Finding:
     """A critical finding of `operation` with ample evidence."""
     made = Finding(
         id=name,
@@ -130,7 +128,7 @@ def findings() -> tuple[Finding, ...]:
             "call missing",
             Effect("share of requests without the call", "share", 0.002, 0.031, 0.019, 0.044),
             severity="minor",
-            edge=EdgeName(SCHEDULE, NOTIFY),
+            edge=Edge(SCHEDULE, NOTIFY),
             evidence=Evidence(8.4, 8.1, 4_790, 1_198),
             sentence="3.1 % of the appointments send no notification.",
             examples=Examples((), ("c1" * 16,)),
@@ -144,7 +142,7 @@ def spans(role: str, *, wide: int = 3) -> tuple[WaterfallSpan, ...]:
     wait = 58.0 * slow
     rows: list[WaterfallSpan] = []
 
-    def add(parent: str, operation: OperationName, depth: int, start: float, length: float, own: float, status: str = "") -> str:
+    def add(parent: str, operation: Operation, depth: int, start: float, length: float, own: float, status: str = "") -> str:
         name = f"{len(rows):016x}"
         rows.append(
             WaterfallSpan(name, parent, operation.service, operation.kind, operation.name, depth, start, length, own, status),
@@ -153,16 +151,16 @@ def spans(role: str, *, wide: int = 3) -> tuple[WaterfallSpan, ...]:
 
     root = add("", PORTAL, 0, 0.0, 74 + wait, 12.0)
     add(root, SIGN_IN, 1, 3.0, 9.0, 9.0)
-    call = add(root, OperationName("portal", "CLIENT", "POST scheduling/v1/schedule"), 1, 13.0, 57 + wait, 2.0)
+    call = add(root, Operation("portal", "CLIENT", "POST scheduling/v1/schedule"), 1, 13.0, 57 + wait, 2.0)
     schedule = add(call, SCHEDULE, 2, 14.0, 55 + wait, 11.0)
     slots = add(schedule, SLOTS, 3, 16.0, 14.0, 2.0)
     for query in range(wide):
         add(slots, QUERY, 4, 17.0 + 12 / wide * query, 11 / wide, 11 / wide)
     failed = "Error: deadline exceeded after 500 ms" if role == "candidate" else ""
     outside = add(schedule, ELIGIBILITY, 3, 32.0, wait, wait - 2, failed)
-    add(outside, OperationName("scheduling", "INTERNAL", "tls handshake"), 4, 32.5, 2.0, 2.0)
+    add(outside, Operation("scheduling", "INTERNAL", "tls handshake"), 4, 32.5, 2.0, 2.0)
     if role == "baseline":
-        send = add(schedule, OperationName("scheduling", "PRODUCER", "appointment.created publish"), 3, 33 + wait, 3.0, 3.0)
+        send = add(schedule, Operation("scheduling", "PRODUCER", "appointment.created publish"), 3, 33 + wait, 3.0, 3.0)
         add(send, NOTIFY, 4, 37 + wait, 11.0, 11.0)
     return tuple(rows)
 
@@ -188,13 +186,13 @@ def windows(*, baseline: int = 400, candidate: int = 100, trails: bool = True) -
         for at in range(12)
     )
 
-    def trail(operation: OperationName, signal: str, rise: float, onset: int, edge: EdgeName | None = None) -> Trail:
+    def trail(operation: Operation, signal: str, rise: float, onset: int, edge: Edge | None = None) -> Trail:
         return Trail(operation, edge, signal, tuple(max(0, at - onset) * rise - 0.05 * at for at in range(12)))
 
     grown = (
         trail(ELIGIBILITY, "exclusive latency", 1.64, 2),
         trail(SCHEDULE, "errors", 1.48, 3),
-        trail(NOTIFY, "call missing", 1.28, 4, EdgeName(SCHEDULE, NOTIFY)),
+        trail(NOTIFY, "call missing", 1.28, 4, Edge(SCHEDULE, NOTIFY)),
         trail(PORTAL, "latency", 0.62, 3),
         trail(SLOTS, "latency", 0.05, 2),
         trail(SIGN_IN, "refused more", 0.0, 0),
@@ -253,7 +251,7 @@ def operations() -> tuple[OperationDetail, ...]:
         OperationDetail(QUERY, stats(15_100, 3.4), stats(3_900, 3.5), ()),
         OperationDetail(SIGN_IN, stats(4_812, 8.4), stats(1_204, 8.5), ()),
         OperationDetail(NOTIFY, stats(4_790, 10.6), stats(1_160, 10.4), ("F3",)),
-        OperationDetail(OperationName("coverage-cache", "CLIENT", "GET coverage"), None, stats(1_204, 2.2), ()),
+        OperationDetail(Operation("coverage-cache", "CLIENT", "GET coverage"), None, stats(1_204, 2.2), ()),
     )
 
 
@@ -467,7 +465,7 @@ def many_operations() -> Comparison:
     """Three hundred operations."""
     more = tuple(
         OperationDetail(
-            OperationName(f"service-{at % 23}", "SERVER", f"GET /v1/resource-{at}/{{id}}"),
+            Operation(f"service-{at % 23}", "SERVER", f"GET /v1/resource-{at}/{{id}}"),
             stats(900, 3 + at),
             stats(300, 3.1 + at),
             (),
@@ -479,7 +477,7 @@ def many_operations() -> Comparison:
 
 def hostile() -> Comparison:
     """Every name is an attack: on the page, on the terminal, on the reader's eye, or on the layout."""
-    evil = OperationName(HOSTILE, "SERVER", HOSTILE + "A" * 300)
+    evil = Operation(HOSTILE, "SERVER", HOSTILE + "A" * 300)
     name = HOSTILE + "F1"
     ours = tuple(
         replace(

@@ -15,8 +15,8 @@ from verdigris.judge.effects import quantile_ms
 from verdigris.judge.judge import JUDGE_VERSION
 from verdigris.judge.streams import bucket_ms
 from verdigris.judge.tallies import OperationTally, RoleTally, Tallies, TimeHistogram
-from verdigris.judge.verdict import Finding, Judgement, Missing, Signal
-from verdigris.judge.windows import Edge, Operation, Role, Windows
+from verdigris.judge.verdict import Effect, Evidence, Finding, Judgement, Missing, Signal
+from verdigris.judge.windows import Operation, Role, Windows
 from verdigris.plan.policy import Policy
 from verdigris.telemetry.store import ExampleSpan, Unassigned
 
@@ -47,7 +47,7 @@ def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies
         alpha=policy.alpha,
         findings=tuple(_finding(f, examples[f.id]) for f in judgement.findings),
         causes=tuple(
-            doc.Cause(rank, c.service, _name(c.operation), c.share, c.why, c.findings, telling_attributes(recordings, tallies, c, policy))
+            doc.Cause(rank, c.service, c.operation, c.share, c.why, c.findings, telling_attributes(recordings, tallies, c, policy))
             for rank, c in enumerate(judgement.causes, 1)
         ),
         missing=tuple(_missing(m, recorded_s) for m in lacking[:MISSING_MAX]),
@@ -62,18 +62,6 @@ def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies
     )
 
 
-def _operation_name(operation: Operation) -> doc.OperationName:
-    return doc.OperationName(operation.service, operation.kind, operation.name)
-
-
-def _name(operation: Operation | None) -> doc.OperationName | None:
-    return _operation_name(operation) if operation is not None else None
-
-
-def _edge_name(edge: Edge | None) -> doc.EdgeName | None:
-    return doc.EdgeName(_operation_name(edge.caller), _operation_name(edge.callee)) if edge is not None else None
-
-
 def _rounded(value: float | None) -> float | None:
     """Six significant digits: more than the evidence carries, and the same text on every machine."""
     return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
@@ -86,11 +74,11 @@ def _number(value: float) -> float:
 def _finding(finding: Finding, examples: doc.Examples) -> doc.Finding:
     effect, evidence = finding.effect, finding.evidence
     return doc.Finding(
-        finding.id, finding.signal.value, finding.severity.value, finding.service, _name(finding.operation), _edge_name(finding.edge),
-        doc.Effect(
+        finding.id, finding.signal.value, finding.severity.value, finding.service, finding.operation, finding.edge,
+        Effect(
             effect.measure, effect.unit, _rounded(effect.baseline), _rounded(effect.candidate), _rounded(effect.low), _rounded(effect.high)
         ),
-        doc.Evidence(_number(evidence.log_e), _number(evidence.threshold), evidence.baseline_requests, evidence.candidate_requests),
+        Evidence(_number(evidence.log_e), _number(evidence.threshold), evidence.baseline_requests, evidence.candidate_requests),
         finding.sentence,
         finding.follows_from,
         examples,
@@ -160,7 +148,7 @@ def _left_out(recordings: Sequence[Recording]) -> list[str]:
 
 def _missing(missing: Missing, recorded_s: float) -> doc.Missing:
     more_s = math.ceil((missing.need - missing.have) * recorded_s / missing.have) if missing.have else None
-    return doc.Missing(_operation_name(missing.operation), missing.signal.value, missing.have, missing.need, more_s)
+    return doc.Missing(missing.operation, missing.signal.value, missing.have, missing.need, more_s)
 
 
 def _windows(windows: Windows, judgement: Judgement) -> doc.Windows:
@@ -171,7 +159,7 @@ def _windows(windows: Windows, judgement: Judgement) -> doc.Windows:
         tuple(doc.WindowSummary(w.start_unix_s, w.baseline.traces.traces, w.candidate.traces.traces) for w in windows.windows),
         tuple(
             # The judge's trail starts with the empty hand before the first window.
-            doc.Trail(_operation_name(t.operation), _edge_name(t.edge), t.signal.value, t.log_e[1:])
+            doc.Trail(t.operation, t.edge, t.signal.value, t.log_e[1:])
             for t in judgement.trails
         ),
     )
@@ -295,7 +283,7 @@ def _operations(tallies: Tallies, judgement: Judgement) -> tuple[doc.OperationDe
     chosen = sorted(both, key=lambda o: (o not in found, -requests(o), o))[:OPERATIONS_MAX]
     return tuple(
         doc.OperationDetail(
-            _operation_name(o),
+            o,
             _stats(tallies.baseline.operations.get(o)),
             _stats(tallies.candidate.operations.get(o)),
             tuple(found.get(o, ())),

@@ -8,46 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from verdigris.judge.verdict import Effect, Evidence
+from verdigris.judge.windows import Edge, Operation
+
 SCHEMA = "https://verdigris.dev/compare/v1"
-
-
-@dataclass(frozen=True, slots=True)
-class OperationName:
-    """Service, span kind, and route or span name."""
-
-    service: str
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeName:
-    """Caller operation to callee operation."""
-
-    caller: OperationName
-    callee: OperationName
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What differs: `unit` is "ms", "share" or "count"; `low` and `high` bound candidate minus baseline (95 %)."""
-
-    measure: str
-    unit: str
-    baseline: float | None
-    candidate: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Strength in nats, the threshold at which it is a finding, and the requests behind it."""
-
-    log_e: float
-    threshold: float
-    baseline_requests: int
-    candidate_requests: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +33,8 @@ class Finding:
     signal: str
     severity: str
     service: str
-    operation: OperationName | None
-    edge: EdgeName | None
+    operation: Operation | None
+    edge: Edge | None
     effect: Effect
     evidence: Evidence
     sentence: str
@@ -94,7 +58,7 @@ class Cause:
 
     rank: int
     service: str
-    operation: OperationName | None
+    operation: Operation | None
     share: float
     why: str
     findings: tuple[str, ...]
@@ -105,7 +69,7 @@ class Cause:
 class Missing:
     """Evidence that a PASS lacks, in candidate requests, and how much longer that takes at the recorded rate."""
 
-    operation: OperationName
+    operation: Operation
     signal: str
     have: int
     need: int
@@ -126,8 +90,8 @@ class WindowSummary:
 class Trail:
     """How the evidence of one signal grew, window by window (nats, cumulative), parallel to `Windows.each`."""
 
-    operation: OperationName
-    edge: EdgeName | None
+    operation: Operation
+    edge: Edge | None
     signal: str
     log_e: tuple[float, ...]
 
@@ -200,7 +164,7 @@ class OperationStats:
 class OperationDetail:
     """An operation as both roles show it; None where a role never has it. `findings` are ids."""
 
-    operation: OperationName
+    operation: Operation
     baseline: OperationStats | None
     candidate: OperationStats | None
     findings: tuple[str, ...]

@@ -18,16 +18,9 @@ from string import Template
 from typing import Any
 
 from verdigris.comparison import terminal
-from verdigris.comparison.document import (
-    Cause,
-    Comparison,
-    Finding,
-    Missing,
-    OperationName,
-    OperationStats,
-    RoleSummary,
-)
+from verdigris.comparison.document import Cause, Comparison, Finding, Missing, OperationStats, RoleSummary
 from verdigris.comparison.terminal import quantity, visible
+from verdigris.judge.windows import Operation
 
 SCRIPTS = ("base.js", "layout.js", "map.js", "distributions.js", "timeline.js", "waterfall.js", "page.js")
 TAG_CHARACTERS = 12
@@ -251,7 +244,7 @@ def _role(name: str, role: RoleSummary) -> Markup:
     )
 
 
-def _operation(operation: OperationName) -> Markup:
+def _operation(operation: Operation) -> Markup:
     """An operation with its three parts told apart."""
     kind = element("span", operation.kind.lower(), class_="kind")
     service, name = element("b", element("bdi", operation.service)), element("bdi", operation.name)
@@ -361,7 +354,7 @@ def _finding_facts(finding: Finding) -> Markup:
     )
 
 
-def _finding_links(finding: Finding, known: Mapping[OperationName, int], shown: set[str]) -> Markup | None:
+def _finding_links(finding: Finding, known: Mapping[Operation, int], shown: set[str]) -> Markup | None:
     links = []
     if finding.operation is not None and finding.operation in known:
         place = known[finding.operation]

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from verdigris.comparison.document import Attribute, Cause, Comparison, Effect, Finding, Missing, OperationName, RoleSummary
+from verdigris.comparison.document import Attribute, Cause, Comparison, Finding, Missing, RoleSummary
+from verdigris.judge.verdict import Effect
+from verdigris.judge.windows import Operation
 
 HEADLINES = {
     "PASS": "The candidate is no worse than the baseline, within the tolerances.",
@@ -70,7 +72,7 @@ def shorten(text: str, limit: int = NAME_CHARACTERS) -> str:
     return f"{text[:head]}…{text[-(limit - 1 - head) :]}"
 
 
-def operation_text(operation: OperationName) -> str:
+def operation_text(operation: Operation) -> str:
     """An operation as a sentence names it."""
     return visible(f"{operation.service} {operation.kind.lower()} {operation.name}")
 
