@@ -83,12 +83,19 @@ def test_nothing_is_left_behind_by_a_failure(place: Place, arguments: tuple[str,
     assert place.left() == [place.current / "bad.jsonl"]
 
 
+def hear_all_signals() -> None:
+    """What runs the tests may ignore some (nohup, a shell's background jobs), and its children would inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_being_stopped_while_reading_leaves_nothing(place: Place, number: signal.Signals) -> None:
     command: list[str | Path] = [PROGRAM, "compare", "-", "--baseline", "slot=blue", "--candidate", "slot=green", "--html", "report.html"]
     with subprocess.Popen(
-        command, cwd=place.current, env=place.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as running:
+        command, cwd=place.current, env=place.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=hear_all_signals,  # noqa: PLW1509  # no threads run here that a fork could deadlock
+    ) as running:  # fmt: skip
         assert running.stdin is not None
         assert running.stdout is not None
         assert running.stderr is not None
