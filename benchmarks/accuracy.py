@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from verdigris.cli.compare import ComparisonProgress
 from verdigris.comparison.compare import compare
 from verdigris.comparison.document import Comparison
 from verdigris.comparison.recordings import Input
@@ -47,25 +48,6 @@ class Result:
         return bool(self.accused) and self.accused[0] != self.guilty
 
 
-class NoProgress:
-    """Says nothing: a table is being printed."""
-
-    def reading(self, total_bytes: int | None) -> None:
-        """Nothing."""
-
-    def read(self, done_bytes: int) -> None:
-        """Nothing."""
-
-    def summarising(self, total_spans: int) -> None:
-        """Nothing."""
-
-    def summarised(self, spans: int) -> None:
-        """Nothing."""
-
-    def judging(self) -> None:
-        """Nothing."""
-
-
 def run_case(folder: Path) -> tuple[Comparison, float]:
     """Compare one folder's recordings. Returns the comparison and the seconds it took."""
     began = time.perf_counter()
@@ -73,7 +55,8 @@ def run_case(folder: Path) -> tuple[Comparison, float]:
         Input((str(folder / "baseline.jsonl.xz"),), role=Role.BASELINE),
         Input((str(folder / "candidate.jsonl.xz"),), role=Role.CANDIDATE),
     ]
-    return compare(inputs, Policy(), NoProgress()), time.perf_counter() - began
+    with ComparisonProgress(enabled=False) as progress:  # a table is being printed
+        return compare(inputs, Policy(), progress), time.perf_counter() - began
 
 
 def result_of(entry: dict[str, object], traces: Path) -> Result:

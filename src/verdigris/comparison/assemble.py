@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-import numpy as np
-
 from verdigris.comparison import document as doc
 from verdigris.comparison.attributes import telling_attributes
 from verdigris.comparison.recordings import Recording
@@ -209,9 +207,10 @@ def _service_map(tallies: Tallies, judgement: Judgement) -> doc.ServiceMap:
     internal = tallies.baseline.services | tallies.candidate.services
     names = sorted(internal | {end for role in Role for pair in calls[role] for end in pair})
     ranks = {cause.service: rank for rank, cause in reversed(list(enumerate(judgement.causes, 1)))}
+    outward = {role: _outward(tallies.of(role)) for role in Role}
     nodes = []
     for name in names:
-        halves = [_node_half(tallies.of(role), name) for role in Role]
+        halves = [_node_half(tallies.of(role), name, outward[role]) for role in Role]
         nodes.append(
             doc.MapNode(
                 name, name not in internal, halves[0][0], halves[1][0], halves[0][1], halves[1][1], halves[0][2], halves[1][2],
@@ -236,25 +235,27 @@ def _calls_per_trace(role: RoleTally) -> dict[tuple[str, str], float]:
     """Mean calls between services per trace; to the outside by what a client span without a callee says of its peer."""
     traces = max(role.trace_count, 1)
     found: dict[tuple[str, str], float] = {}
-    for edge, made in role.edges.items():
+    for edge, calls in role.edges.items():
         pair = (edge.caller.service, edge.callee.service)
         if pair[0] != pair[1]:
-            found[pair] = found.get(pair, 0.0) + float((made.calls * np.arange(made.calls.shape[1])).sum()) / traces
-    inside = callees(role)
-    for operation, tally in role.operations.items():
-        if operation not in inside:
-            for peer, spans in sorted(tally.peers.items()):
-                found[operation.service, peer] = found.get((operation.service, peer), 0.0) + spans / traces
+            found[pair] = found.get(pair, 0.0) + calls.made / traces
+    for operation, tally in _outward(role).items():
+        for peer, spans in sorted(tally.peers.items()):
+            found[operation.service, peer] = found.get((operation.service, peer), 0.0) + spans / traces
     return found
 
 
-def _node_half(role: RoleTally, service: str) -> tuple[float, float, float]:
+def _outward(role: RoleTally) -> dict[Operation, OperationTally]:
+    """Calls to peers that send no spans."""
+    inside = callees(role)
+    return {o: t for o, t in role.operations.items() if t.peers and o not in inside}
+
+
+def _node_half(role: RoleTally, service: str, outward: Mapping[Operation, OperationTally]) -> tuple[float, float, float]:
     """Requests that entered the service, its own time per trace (ms), and the share of requests whose failure began there.
 
     Calls to the outside count there, not at the caller: so the map shows where a request's time goes.
     """
-    inside = callees(role)
-    outward = {o: t for o, t in role.operations.items() if t.peers and o not in inside}
     if service not in role.services:
         calls = [(t, t.peers[service] / sum(t.peers.values())) for t in outward.values() if service in t.peers]
         requests = sum(t.n * part for t, part in calls)

@@ -6,7 +6,7 @@ from typing import Protocol
 from verdigris.comparison.assemble import assemble
 from verdigris.comparison.document import Comparison
 from verdigris.comparison.recordings import Input, read
-from verdigris.judge.judge import judge
+from verdigris.judge.judge import judge_tallies, ran_side_by_side
 from verdigris.judge.tallies import tally
 from verdigris.judge.windows import Windows, merge
 from verdigris.plan.policy import Policy
@@ -42,4 +42,6 @@ def compare(inputs: Sequence[Input], policy: Policy, progress: Progress, *, stri
         made = [w for r in recordings if (w := r.windows(progress.summarised)) is not None]
         windows = merge(made) if made else Windows(WINDOW_S, ())
         progress.judging()
-        return assemble(recordings, windows, tally(windows), judge(windows, policy), policy)
+        tallies = tally(windows)
+        judgement = judge_tallies(tallies, policy, concurrent=ran_side_by_side(windows))
+        return assemble(recordings, windows, tallies, judgement, policy)

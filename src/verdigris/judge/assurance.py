@@ -72,14 +72,14 @@ def _of_operation(operation: Operation, base: OperationTally, cand: OperationTal
     found = []
     for q in QUANTILES_PASS:
         own, allowed = slow_buckets(base.durations, q, policy.latency_margin_pass, policy.latency_floor_share * base.trace_ms)
-        same = float(base.durations.above(allowed).sum()) / max(base.n, 1e-12)
+        same = base.share(base.durations.above(allowed))
         found.append(
             Question(
                 operation, Signal.LATENCY, Tolerance(), base_n, base.durations.above(own).sum(axis=0),
                 cand_n, cand.durations.above(allowed).sum(axis=0), same,
             )
         )  # fmt: skip
-    rate = float(base.errors.sum()) / max(base.n, 1e-12)
+    rate = base.share(base.errors)
     found.append(
         Question(operation, Signal.ERRORS, policy.errors_pass, base_n, base.errors.sum(axis=0), cand_n, cand.errors.sum(axis=0), rate)
     )
@@ -89,7 +89,7 @@ def _of_operation(operation: Operation, base: OperationTally, cand: OperationTal
         after = tallies.candidate.edges.get(edge)
         lost = np.maximum(base_n - before.present, 0)
         cand_lost = np.maximum(cand_n - (after.present if after is not None else 0.0), 0)
-        rate = float(lost.sum()) / max(base.n, 1e-12)
+        rate = base.share(lost)
         found.append(Question(operation, Signal.CALL_MISSING, policy.structure_pass, base_n, lost, cand_n, cand_lost, rate))
     return found
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verdigris.judge.evidence import StreamEvidence
+from verdigris.judge.evidence import Judged
 from verdigris.judge.sight import crosses_to_server, present_share, unseen
-from verdigris.judge.streams import Stream, bucket_ms
-from verdigris.judge.tallies import EdgeTally, RoleTally, Tallies, TimeHistogram
+from verdigris.judge.streams import bucket_ms
+from verdigris.judge.tallies import RoleTally, Tallies, TimeHistogram
 from verdigris.judge.verdict import Signal
 from verdigris.judge.windows import Edge, Operation
 
@@ -40,7 +40,6 @@ TESTABLE_REQUESTS = 30.0
 
 SHARE_MIN = 0.02
 """Causes that explain less than this share are not named."""
-
 
 SURE_MIN = 0.25
 """A service is named only where its evidence reaches half of what makes a finding."""
@@ -73,7 +72,7 @@ class Suspect:
     excess: tuple[Excess, ...]
 
 
-def rank(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidence, float]]) -> list[Suspect]:
+def rank(tallies: Tallies, judged: Sequence[Judged]) -> list[Suspect]:
     """Suspects by share, descending; empty when nothing is in excess.
 
     Args:
@@ -123,7 +122,7 @@ def _sure(log_e: float, threshold: float) -> float:
     return min(1.0, max(0.0, log_e / threshold)) ** 2
 
 
-def _time_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidence, float]]) -> Iterable[Excess]:
+def _time_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess]:
     best: dict[Operation, float] = {}
     for stream, evidence, threshold in judged:
         if stream.signal is Signal.EXCLUSIVE_LATENCY:
@@ -156,7 +155,7 @@ _OUTCOMES: Mapping[Signal, str] = {
 }
 
 
-def _error_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidence, float]]) -> Iterable[Excess]:
+def _error_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess]:
     called = callees(tallies.baseline) | callees(tallies.candidate)
     traces = max(tallies.candidate.trace_count, 1)
     for stream, evidence, threshold in judged:
@@ -168,7 +167,7 @@ def _error_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidenc
         if operation.kind == "Client" and to and stream.signal in {Signal.REFUSED_MORE, Signal.REFUSED_LESS, Signal.REJECTED}:
             continue  # the callee's own span says the same
         base, cand = tallies.baseline.operations[operation], tallies.candidate.operations[operation]
-        more = abs(float(getattr(cand, counted).sum()) / max(cand.n, 1e-12) - float(getattr(base, counted).sum()) / max(base.n, 1e-12))
+        more = abs(cand.share(getattr(cand, counted)) - base.share(getattr(base, counted)))
         if more > 0:
             if stream.signal is Signal.ORPHANS:
                 yield Excess(_usual_parent(tallies, operation), stream.signal, more * cand.n / traces, sure, None)
@@ -183,7 +182,7 @@ def _usual_parent(tallies: Tallies, operation: Operation) -> Operation:
     return max(sorted(callers), key=lambda caller: callers[caller], default=operation)
 
 
-def _structure_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvidence, float]]) -> Iterable[Excess]:
+def _structure_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess]:
     traces = max(tallies.candidate.trace_count, 1)
     stopped: dict[Operation, list[_Lost]] = {}
     for stream, evidence, threshold in judged:
@@ -203,7 +202,11 @@ def _structure_excess(tallies: Tallies, judged: Sequence[tuple[Stream, StreamEvi
                 entirely = share_after <= LOST_ENTIRELY * share_before
                 stopped.setdefault(edge.caller, []).append(_Lost(lost, sure, edge, entirely=entirely))
         else:
-            more = (_calls(after) / max(cand.n, 1e-12) - _calls(before) / max(base.n, 1e-12)) * cand.n / traces
+            more = (
+                ((after.made if after else 0.0) / max(cand.n, 1e-12) - (before.made if before else 0.0) / max(base.n, 1e-12))
+                * cand.n
+                / traces
+            )
             callee = tallies.candidate.operations.get(edge.callee)
             cost = (callee.duration_ms if callee else 0.0) / _trace_ms(tallies)
             yield Excess(edge.caller, stream.signal, max(more, 0.0) * cost, sure, None, edge)
@@ -233,7 +236,7 @@ def stopped_after(tallies: Tallies, caller: Operation) -> list[tuple[Operation, 
     """
     base, cand = tallies.baseline.operations[caller], tallies.candidate.operations[caller]
     parts: dict[Operation, float] = {}
-    nothing = float(cand.childless.sum()) / max(cand.n, 1e-12) - float(base.childless.sum()) / max(base.n, 1e-12)
+    nothing = cand.share(cand.childless) - base.share(base.childless)
     if nothing > 0:
         parts[caller] = nothing
     far_end = {e.caller: e.callee for e in sorted(tallies.candidate.edges) if crosses_to_server(e)}
@@ -241,18 +244,12 @@ def stopped_after(tallies: Tallies, caller: Operation) -> list[tuple[Operation, 
         if edge.caller != caller:
             continue
         before = tallies.baseline.edges.get(edge)
-        more = float(after.last.sum()) / max(cand.n, 1e-12) - (float(before.last.sum()) / max(base.n, 1e-12) if before else 0.0)
+        more = cand.share(after.last) - (base.share(before.last) if before else 0.0)
         if more > 0:
             at = far_end.get(edge.callee, edge.callee)
             parts[at] = parts.get(at, 0.0) + more
     total = sum(parts.values())
     return [(operation, part / total) for operation, part in sorted(parts.items())] if total > 0 else [(caller, 1.0)]
-
-
-def _calls(edge: EdgeTally | None) -> float:
-    if edge is None:
-        return 0.0
-    return float((edge.calls * np.arange(edge.calls.shape[1])).sum())
 
 
 class _Trouble:

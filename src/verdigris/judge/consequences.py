@@ -64,8 +64,6 @@ def _errors_begin_here(finding: Finding, tallies: Tallies) -> bool:
     if finding.operation is None:
         return True
     base, cand = (role.operations[finding.operation] for role in (tallies.baseline, tallies.candidate))
-    more, own = (
-        float(getattr(cand, name).sum()) / max(cand.n, 1e-12) - float(getattr(base, name).sum()) / max(base.n, 1e-12)
-        for name in ("errors", "error_origins")
-    )
+    more = cand.share(cand.errors) - base.share(base.errors)
+    own = cand.share(cand.error_origins) - base.share(base.error_origins)
     return own >= more / 2

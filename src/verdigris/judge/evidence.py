@@ -10,15 +10,19 @@ Both give nats that mean the same: a stream of weight w is a finding when its ev
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verdigris.judge.betting import advance, open_banks
 from verdigris.judge.divergence import Array, log_likelihood_ratio
 from verdigris.judge.streams import Stream
 from verdigris.judge.verdict import Signal
+
+Rows = NDArray[np.int_]
+"""Positions of some of the streams."""
 
 DRIFT_MAX = 0.5
 """Standard deviation of log odds put down to drift at the most. What moved further than that is the candidate's doing."""
@@ -59,6 +63,10 @@ class StreamEvidence:
     """The instance without which the evidence is weakest."""
 
 
+Judged = tuple[Stream, StreamEvidence, float]
+"""A stream with its evidence and the threshold, in nats, at which it is a finding."""
+
+
 def side_by_side(streams: Sequence[Stream], clip: float) -> list[StreamEvidence]:
     """Evidence where every window has both roles. `clip`: the most that one window may add, in nats."""
     if not streams:
@@ -67,25 +75,17 @@ def side_by_side(streams: Sequence[Stream], clip: float) -> list[StreamEvidence]
     cand_n, cand_k = np.array([s.cand_n.sum(axis=0) for s in streams]), np.array([s.cand_k.sum(axis=0) for s in streams])
     phi = np.array([_phi_between_instances(s) for s in streams])
     whole = _trails(streams, base_n, base_k, cand_n, cand_k, phi, clip)
-    decided, suspect = whole[:, -1].copy(), np.full(len(streams), -1)
-    for group in range(max(s.cand_n.shape[0] for s in streams)):
-        rows = [i for i, s in enumerate(streams) if group < s.cand_n.shape[0] > 1]
-        if not rows:
-            continue
+
+    def without(rows: Rows, group: int) -> Array:
         fewer_n = np.array([cand_n[i] - streams[i].cand_n[group] for i in rows])
         fewer_k = np.array([cand_k[i] - streams[i].cand_k[group] for i in rows])
-        chosen = [streams[i] for i in rows]
-        without = _trails(chosen, base_n[rows], base_k[rows], fewer_n, fewer_k, phi[rows], clip)[:, -1]
-        weaker = without < decided[rows]
-        suspect[np.array(rows)[weaker]] = group
-        decided[rows] = np.minimum(decided[rows], without)
+        return _trails([streams[i] for i in rows], base_n[rows], base_k[rows], fewer_n, fewer_k, phi[rows], clip)[:, -1]
+
+    decided, suspects = _weakest(streams, whole[:, -1], without)
     return [
-        StreamEvidence(
-            float(decided[i]), float(whole[i, -1]), float(phi[i]), tuple(float(x) for x in whole[i]),
-            str(suspect[i]) if suspect[i] >= 0 else None,
-        )
+        StreamEvidence(float(decided[i]), float(whole[i, -1]), float(phi[i]), tuple(float(x) for x in whole[i]), suspects[i])
         for i in range(len(streams))
-    ]  # fmt: skip
+    ]
 
 
 def apart(streams: Sequence[Stream]) -> list[StreamEvidence]:
@@ -96,20 +96,30 @@ def apart(streams: Sequence[Stream]) -> list[StreamEvidence]:
     tau = _drift(streams)
     phi = _phi_between_blocks(streams) + np.array([tau[_family(s)] ** 2 for s in streams]) * _information(n_b, k_b, n_c, k_c)
     whole = _one_look(streams, n_b, k_b, n_c, k_c, phi)
-    decided, suspect = whole.copy(), np.full(len(streams), -1)
-    for group in range(max(s.cand_n.shape[0] for s in streams)):
-        rows = np.array([i for i, s in enumerate(streams) if group < s.cand_n.shape[0] > 1 and whole[i] > 0], int)
-        if not rows.size:
-            continue
+
+    def without(rows: Rows, group: int) -> Array:
         chosen = [streams[i] for i in rows]
         n_b, k_b, n_c, k_c = (np.array(x, float) for x in zip(*(_pooled(s, without=group) for s in chosen), strict=True))
-        without = _one_look(chosen, n_b, k_b, n_c, k_c, phi[rows])
-        suspect[rows[without < decided[rows]]] = group
-        decided[rows] = np.minimum(decided[rows], without)
-    return [
-        StreamEvidence(float(decided[i]), float(whole[i]), float(phi[i]), (), str(suspect[i]) if suspect[i] >= 0 else None)
-        for i in range(len(streams))
-    ]
+        return _one_look(chosen, n_b, k_b, n_c, k_c, phi[rows])
+
+    decided, suspects = _weakest(streams, whole, without)
+    return [StreamEvidence(float(decided[i]), float(whole[i]), float(phi[i]), (), suspects[i]) for i in range(len(streams))]
+
+
+def _weakest(streams: Sequence[Stream], whole: Array, without: Callable[[Rows, int], Array]) -> tuple[Array, list[str | None]]:
+    """The least evidence of each stream over leaving out each of the candidate's instances, and without which that is.
+
+    Args:
+        whole: evidence with all instances. without: evidence of the streams in these rows without this instance.
+    """
+    decided, suspect = whole.copy(), np.full(len(streams), -1)
+    for group in range(max(s.cand_n.shape[0] for s in streams)):
+        rows = np.array([i for i, s in enumerate(streams) if group < s.cand_n.shape[0] > 1], int)
+        if rows.size:
+            fewer = without(rows, group)
+            suspect[rows[fewer < decided[rows]]] = group
+            decided[rows] = np.minimum(decided[rows], fewer)
+    return decided, [str(group) if group >= 0 else None for group in suspect]
 
 
 def _one_look(streams: Sequence[Stream], n_b: Array, k_b: Array, n_c: Array, k_c: Array, phi: Array) -> Array:

@@ -9,13 +9,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from verdigris.judge.assurance import missing_for_pass
 from verdigris.judge.betting import combine
 from verdigris.judge.blame import rank
 from verdigris.judge.consequences import felt_of_bad_instances, following, numbered, reachable
 from verdigris.judge.effects import effect_of, share_effect
-from verdigris.judge.evidence import StreamEvidence, apart, side_by_side, trail_apart
+from verdigris.judge.evidence import Judged, StreamEvidence, apart, side_by_side, trail_apart
 from verdigris.judge.sentences import cause_sentence, finding_sentence, summary_sentence
 from verdigris.judge.sight import crosses_to_server, unseen
 from verdigris.judge.streams import Stream, streams_of
@@ -41,17 +42,18 @@ TRAILS_MAX = 6
 TRUST = frozenset({Signal.NO_TRACES, Signal.ORPHANS, Signal.SAMPLING})
 """Signals that speak against the telemetry, not against the candidate."""
 
-Judged = tuple[Stream, StreamEvidence, float]
-
 
 def judge(windows: Windows, policy: Policy) -> Judgement:
     """Judge the candidate's windows against the baseline's."""
-    tallies = tally(windows)
+    return judge_tallies(tally(windows), policy, concurrent=ran_side_by_side(windows))
+
+
+def judge_tallies(tallies: Tallies, policy: Policy, *, concurrent: bool) -> Judgement:
+    """The same for those who have the windows' tallies already. `concurrent`: whether the roles ran side by side."""
     traces = (tallies.baseline.trace_count, tallies.candidate.trace_count)
     threshold = math.log(1 / policy.alpha)
     if not all(traces):
         return _nothing_to_see(tallies, threshold)
-    concurrent = ran_side_by_side(windows)
     streams = streams_of(tallies, policy, policy.latency_margin if concurrent else policy.latency_margin_apart)
     clip = max(1.5, (threshold + math.log(max(len(streams), 1))) / WINDOWS_MUST_AGREE)
     evidence = side_by_side(streams, clip) if concurrent else apart(streams)
@@ -129,10 +131,7 @@ def _findings(tallies: Tallies, judged: Sequence[Judged], threshold: float, *, c
     ordered = sorted(
         made, key=lambda f: (rank_of.index(f.severity), f.evidence.threshold - f.evidence.log_e, f.signal.value, str(f.edge or f.operation))
     )
-    return tuple(
-        Finding(f"f{i}", f.signal, f.severity, f.service, f.operation, f.edge, f.effect, f.evidence, f.sentence)
-        for i, f in enumerate(ordered, 1)
-    )
+    return tuple(replace(f, id=f"f{number}") for number, f in enumerate(ordered, 1))
 
 
 def _finding(tallies: Tallies, row: Judged, signal: Signal) -> Finding:

@@ -14,7 +14,7 @@ def crosses_to_server(edge: Edge) -> bool:
 
 def present_share(edge: EdgeTally | None, caller: OperationTally) -> float:
     """The share of the caller's requests that have the edge."""
-    return float(edge.present.sum()) / max(caller.n, 1e-12) if edge is not None else 0.0
+    return caller.share(edge.present) if edge is not None else 0.0
 
 
 def unseen(tallies: Tallies, edge: Edge) -> Operation | None:
@@ -28,7 +28,7 @@ def unseen(tallies: Tallies, edge: Edge) -> Operation | None:
     if base is None or cand is None:
         return None
     lost = present_share(tallies.baseline.edges.get(edge), base) - present_share(tallies.candidate.edges.get(edge), cand)
-    failed_more = float(cand.errors.sum()) / max(cand.n, 1e-12) - float(base.errors.sum()) / max(base.n, 1e-12)
+    failed_more = cand.share(cand.errors) - base.share(base.errors)
     if lost <= 0 or failed_more >= lost / 2:
         return None
     if crosses_to_server(edge):

@@ -66,6 +66,10 @@ class OperationTally:
         """Requests in all."""
         return float(self.requests.sum())
 
+    def share(self, counts: Array) -> float:
+        """What part of the requests these counts are; 0 without requests."""
+        return float(counts.sum()) / max(self.n, 1e-12)
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeTally:
@@ -74,6 +78,11 @@ class EdgeTally:
     present: Array
     last: Array
     calls: Array
+
+    @property
+    def made(self) -> float:
+        """Calls in all, over the caller's requests."""
+        return float((self.calls * np.arange(self.calls.shape[1])).sum())
 
 
 @dataclass(frozen=True)
