@@ -1,0 +1,1 @@
+"""From what is seen to what happens next: values in, one event out. Pure."""
