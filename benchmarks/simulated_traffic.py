@@ -8,14 +8,16 @@ shocks shared by both roles and bursts on single instances; it is for error rate
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verdigris.judge.betting import advance, combine, open_banks
-from verdigris.judge.evidence import PRIOR_OF, side_by_side
-from verdigris.judge.streams import Stream, slow_buckets, streams_of
-from verdigris.judge.tallies import EdgeTally, OperationTally, RoleTally, Tallies, TimeHistogram
+from verdigris.judge.live import open_banks_for
+from verdigris.judge.live_banks import advance_live, decided
+from verdigris.judge.live_streams import LiveStream, streams_for
+from verdigris.judge.reference import Reference, learn_tally
+from verdigris.judge.tallies import GROUPS_MAX, EdgeTally, OperationTally, RoleTally, Tallies, TimeHistogram
 from verdigris.judge.verdict import Signal
 from verdigris.judge.windows import (
     BUCKETS_PER_OCTAVE,
@@ -31,6 +33,7 @@ from verdigris.judge.windows import (
     Windows,
     merge,
 )
+from verdigris.plan.objectives import Objectives
 from verdigris.plan.policy import Policy
 
 Array = NDArray[np.float64]
@@ -252,6 +255,7 @@ ERROR_SHARE, REJECTED_SHARE, CALL_LOST_SHARE = 0.001, 0.002, 0.002
 FIRST_BUCKET, LAST_BUCKET = (math.floor(BUCKETS_PER_OCTAVE * math.log2(ms * 1e6)) for ms in (8.0, 8_000.0))
 EDGES_LOG2 = np.arange(FIRST_BUCKET, LAST_BUCKET + 2) / BUCKETS_PER_OCTAVE
 OPERATION, CALLEE = Operation("shop", "Server", "/buy"), Operation("shop", "Client", "/pay")
+EDGE = Edge(OPERATION, CALLEE)
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,8 @@ class Change:
     slow_share: float = 0.0
     slow_ms: float = MEDIAN_MS
     errors: float = ERROR_SHARE
+    refused: float | None = None
+    """None: as the setting has it."""
     calls_lost: float = CALL_LOST_SHARE
 
 
@@ -294,11 +300,20 @@ class Setting:
     """Length of bursts on single instances; 0 for none."""
     burst_every_s: float = 1800.0
     """Mean time between the bursts of one instance."""
+    refused: float = 0.0
+    """Share of requests without credentials, which are refused."""
+    before_s: float | None = None
+    """How long the baseline alone is watched before; as long as the rollout if None."""
 
     @property
     def windows(self) -> int:
-        """Windows of the rollout, and as many before it."""
+        """Windows of the rollout."""
         return round(self.duration_s / self.window_s)
+
+    @property
+    def windows_before(self) -> int:
+        """Windows of the baseline alone."""
+        return round((self.duration_s if self.before_s is None else self.before_s) / self.window_s)
 
     def shares(self) -> Array:
         """The candidate's share of traffic in each window."""
@@ -312,6 +327,7 @@ class Rollout:
 
     setting: Setting
     before: OperationTally
+    before_edge: EdgeTally
     base: OperationTally
     cand: OperationTally
     base_edge: EdgeTally
@@ -320,26 +336,25 @@ class Rollout:
     @property
     def tallies(self) -> Tallies:
         """The windows of the rollout as the judge's tallies."""
-        edge = Edge(OPERATION, CALLEE)
         return Tallies(
             tuple(range(self.setting.windows)),
-            RoleTally({OPERATION: self.base}, {edge: self.base_edge}, ()),
-            RoleTally({OPERATION: self.cand}, {edge: self.cand_edge}, ()),
+            RoleTally({OPERATION: self.base}, {EDGE: self.base_edge}, ()),
+            RoleTally({OPERATION: self.cand}, {EDGE: self.cand_edge}, ()),
         )
 
 
 def rollout(rng: np.random.Generator, setting: Setting, change: Change = UNCHANGED) -> Rollout:
     """Draw one run."""
-    t = 2 * setting.windows
+    half = setting.windows_before
+    t = half + setting.windows
     level = _level(rng, setting, t)
     shock = _spells(rng, t, setting.window_s, 60.0, 900.0) if setting.shocks else np.zeros(t)
     traffic = setting.rate * setting.window_s * np.exp(0.2 * np.sin(np.arange(t) * setting.window_s / 1100 + rng.uniform(0, 6)))
-    share = np.concatenate([np.zeros(setting.windows), setting.shares()])
+    share = np.concatenate([np.zeros(half), setting.shares()])
     base = _draw(rng, setting, UNCHANGED, traffic * (1 - share), level, shock, setting.base_instances)
-    half = setting.windows
     cand = _draw(rng, setting, change, (traffic * share)[half:], level[half:], shock[half:], setting.cand_instances)
     return Rollout(
-        setting, _part(base[0], slice(None, half)), _part(base[0], slice(half, None)), cand[0],
+        setting, _part(base[0], slice(None, half)), _edge(base[1][:half]), _part(base[0], slice(half, None)), cand[0],
         _edge(base[1][half:]), _edge(cand[1]),
     )  # fmt: skip
 
@@ -386,10 +401,12 @@ def _draw(
     rejected = rng.binomial(n.astype(np.int64), REJECTED_SHARE).astype(float)
     present = rng.binomial(n.sum(axis=0).astype(np.int64), 1 - change.calls_lost).astype(float)
     none = np.zeros_like(n)
+    share = setting.refused if change.refused is None else change.refused
+    refused = rng.binomial(n.astype(np.int64), share).astype(float) if share else none
     times = TimeHistogram(FIRST_BUCKET, counts)
     trace_ms = float(MEDIAN_MS * math.exp(SIGMA**2 / 2))
     tally = OperationTally(
-        groups=tuple(str(i) for i in range(instances)), requests=n, errors=errors, error_origins=errors, refused=none, rejected=rejected,
+        groups=tuple(str(i) for i in range(instances)), requests=n, errors=errors, error_origins=errors, refused=refused, rejected=rejected,
         orphans=none, childless=none, durations=times, exclusives=times, error_kinds={"500": errors}, duration_ms=trace_ms,
         exclusive_ms=trace_ms, trace_ms=trace_ms, spans=int(n.sum()), peers={},
     )  # fmt: skip
@@ -429,87 +446,98 @@ def _part(tally: OperationTally, windows: slice) -> OperationTally:
     return replace(tally, durations=times, exclusives=times, error_kinds={"500": cut["errors"]}, **cut)
 
 
-def live_streams(run: Rollout, policy: Policy) -> list[Stream]:
-    """The judge's streams of a rollout as it would ask them live: thresholds and dispersion from before the rollout."""
-    before, found = run.before, []
-    counts_before = {
-        Signal.ERRORS: before.errors, Signal.REJECTED: before.rejected, Signal.ORPHANS: before.orphans,
-        Signal.REFUSED_MORE: before.refused, Signal.REFUSED_LESS: before.refused,
-    }  # fmt: skip
-    for stream in streams_of(run.tallies, policy, policy.latency_margin):
-        if stream.quantile is not None:
-            own, allowed = slow_buckets(
-                before.durations, stream.quantile, policy.latency_margin, policy.latency_floor_share * before.trace_ms
-            )
-            base_k, cand_k = run.base.durations.above(own).sum(axis=0), run.cand.durations.above(allowed)
-            groups_k = before.durations.above(own)
-            found.append(replace(stream, base_k=base_k, cand_k=cand_k, base_groups_n=before.requests, base_groups_k=groups_k))
-        elif stream.signal in counts_before:
-            found.append(replace(stream, base_groups_n=before.requests, base_groups_k=counts_before[stream.signal]))
-        else:
-            found.append(stream)
-    return found
+def live_reference(run: Rollout, policy: Policy) -> Reference:
+    """What the live judge learns from the time before the rollout."""
+    traces = tuple(TraceCounts(traces=round(float(n)), roots=round(float(n))) for n in run.before.requests.sum(axis=0))
+    role = RoleTally({OPERATION: run.before}, {EDGE: run.before_edge}, traces)
+    return learn_tally(role, round(run.setting.window_s), {OPERATION.service: run.setting.base_instances}, Objectives(policy), 1.0)
 
 
-def live_evidence(streams: Sequence[Stream], clip: float, *, tempered: bool = True) -> tuple[Array, Array]:
-    """Log wealth after every window, as `side_by_side` decides and with all instances, shape (streams, windows).
+@dataclass(frozen=True)
+class LiveCounts:
+    """The counts of all streams over all windows, as `LiveStreams.count` finds them window by window.
 
-    The weakest over leaving out each of the candidate's instances decides. Streams of many runs may be asked together.
-    `tempered`: divided by the dispersion between instances, as the judge does.
+    Shapes: baseline (streams, windows), candidate (streams, groups, windows); an instance is a group.
     """
-    whole, least = np.zeros((len(streams), streams[0].base_n.size)), np.zeros((len(streams), streams[0].base_n.size))
-    phi = _phis(streams) if tempered else np.ones(len(streams))
-    exact = np.array([s.tolerance.ratio == 1 and s.tolerance.difference == 0 for s in streams])
-    groups = np.array([s.cand_n.shape[0] for s in streams])
-    for some in (exact, ~exact):
-        rows = np.flatnonzero(some)
-        if rows.size == 0:
+
+    base_n: Array
+    base_k: Array
+    cand_n: Array
+    cand_k: Array
+
+
+def live_counts(run: Rollout, streams: Sequence[LiveStream]) -> LiveCounts:
+    """Count everything at once: thousands of windows would take the judge's own way seconds."""
+    windows = run.setting.windows
+    counted = LiveCounts(
+        *(np.zeros((len(streams), *shape)) for shape in ((windows,), (windows,), (GROUPS_MAX, windows), (GROUPS_MAX, windows)))
+    )
+    groups = run.cand.requests.shape[0]
+    for i, stream in enumerate(streams):
+        if stream.signal is Signal.UNTRACED:
             continue
-        whole[rows] = _trail([streams[int(i)] for i in rows], phi[rows], None, clip)
-        least[rows] = whole[rows]
-        for group in range(int(groups[rows].max())):
-            having = rows[(groups[rows] > 1) & (groups[rows] > group)]
-            if having.size:
-                without = _trail([streams[int(i)] for i in having], phi[having], group, clip)
-                least[having] = np.minimum(least[having], without)
-    return least, whole
+        base_n, cand_n = run.base.requests.sum(axis=0), run.cand.requests
+        base_k, cand_k = _live_bad(run, stream)
+        if cand_k.shape[0] == 1:
+            cand_n = cand_n.sum(axis=0, keepdims=True)
+        counted.base_n[i], counted.base_k[i] = base_n, base_k
+        counted.cand_n[i, : min(groups, cand_n.shape[0])], counted.cand_k[i, : min(groups, cand_k.shape[0])] = cand_n, cand_k
+    return counted
 
 
-def _phis(streams: Sequence[Stream]) -> Array:
-    """The dispersion that `side_by_side` finds; the counts over time are summed first, because it does not depend on them."""
-    one = [
-        replace(
-            s, base_n=s.base_n.sum(keepdims=True), base_k=s.base_k.sum(keepdims=True), cand_n=s.cand_n.sum(axis=1, keepdims=True),
-            cand_k=s.cand_k.sum(axis=1, keepdims=True),
+_FIELDS = {
+    Signal.ERRORS: "errors", Signal.REFUSED_MORE: "refused", Signal.REFUSED_LESS: "refused", Signal.REJECTED: "rejected",
+    Signal.ORPHANS: "orphans",
+}  # fmt: skip
+
+
+def _live_bad(run: Rollout, stream: LiveStream) -> tuple[Array, Array]:
+    if stream.quantile is not None:
+        return run.base.durations.above(stream.bucket).sum(axis=0), run.cand.durations.above(stream.allowed)
+    if stream.signal in _FIELDS:
+        field_ = _FIELDS[stream.signal]
+        return getattr(run.base, field_).sum(axis=0), getattr(run.cand, field_)
+    base_n, cand_n = run.base.requests.sum(axis=0), run.cand.requests.sum(axis=0)
+    if stream.signal is Signal.CALL_MISSING:
+        return base_n - run.base_edge.present, (cand_n - run.cand_edge.present)[None, :]
+    if stream.signal is Signal.OPERATION_MISSING:
+        return base_n, cand_n[None, :]
+    if stream.signal is Signal.NEW_ERROR_KIND:
+        return np.zeros_like(base_n), np.zeros_like(run.cand.requests)
+    return np.zeros_like(base_n), np.zeros_like(cand_n)[None, :]
+
+
+def live_windows(run: Rollout) -> Windows:
+    """The same rollout as windows, for the judge's own way."""
+    made = []
+    for t in range(run.setting.windows):
+        halves = [
+            _live_half(tally, edge, t, prefix) for tally, edge, prefix in ((run.base, run.base_edge, "b"), (run.cand, run.cand_edge, "c"))
+        ]
+        made.append(Window(round(t * run.setting.window_s), *halves))
+    return Windows(round(run.setting.window_s), tuple(made))
+
+
+def _live_half(tally: OperationTally, edge: EdgeTally, t: int, prefix: str) -> RoleWindow:
+    operations = []
+    for g in range(tally.requests.shape[0]):
+        n, errors, refused, rejected = (
+            round(float(counts[g, t])) for counts in (tally.requests, tally.errors, tally.refused, tally.rejected)
         )
-        for s in streams
-    ]  # fmt: skip
-    return np.array([e.phi for e in side_by_side(one, 1.5)])
-
-
-def _trail(streams: Sequence[Stream], phi: Array, left_out: int | None, clip: float) -> Array:
-    def candidate(counts: Array) -> Array:
-        return np.asarray(counts.sum(axis=0) - (counts[left_out] if left_out is not None else 0.0))
-
-    swapped = np.array([s.swapped for s in streams])[:, None]
-    base_n, base_k = np.array([s.base_n for s in streams]), np.array([s.base_k for s in streams])
-    cand_n, cand_k = np.array([candidate(s.cand_n) for s in streams]), np.array([candidate(s.cand_k) for s in streams])
-    base_n, cand_n = np.where(swapped, cand_n, base_n), np.where(swapped, base_n, cand_n)
-    base_k, cand_k = np.where(swapped, cand_k, base_k), np.where(swapped, base_k, cand_k)
-    banks = open_banks(
-        [s.tolerance.ratio for s in streams], [s.tolerance.difference for s in streams], phi,
-        [1 - s.quantile if s.quantile is not None else PRIOR_OF.get(s.signal, 0.01) for s in streams], clip=clip,
-    )  # fmt: skip
-    trail = []
-    for t in range(base_n.shape[1]):
-        banks = advance(banks, base_n[:, t], base_k[:, t], cand_n[:, t], cand_k[:, t])
-        trail.append(banks.log_wealth)
-    return np.stack(trail, axis=1)
-
-
-def clip_of(streams: int, alpha: float) -> float:
-    """The most that one window may add, as `judge` chooses it."""
-    return max(1.5, (math.log(1 / alpha) + math.log(max(streams, 1))) / 3)
+        if not n:
+            continue
+        row = tally.durations.counts[g, t]
+        times = {tally.durations.first + int(b): round(float(row[b])) * UNIT for b in np.flatnonzero(row)}
+        operations.append(
+            OperationCounts(
+                OPERATION, f"{prefix}{g}", n, n * UNIT, errors * UNIT, refused=refused * UNIT, rejected=rejected * UNIT,
+                error_kinds={"500": errors * UNIT} if errors else {}, durations=times, exclusives=times,
+                trace_ns=round(tally.trace_ms * 1e6) * n,
+            )
+        )  # fmt: skip
+    present, n = round(float(edge.present[t])) * UNIT, round(float(tally.requests[:, t].sum()))
+    edges = (EdgeCounts(EDGE, present, present, {1: present}),) if present else ()
+    return RoleWindow(TraceCounts(traces=n, spans=n, roots=n), tuple(operations), edges)
 
 
 @dataclass(frozen=True)
@@ -523,26 +551,70 @@ class Decision:
 
 
 def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0, *, tempered: bool = True) -> list[Decision]:
-    """The judge's decision for each run, looked at after every window.
+    """The live judge's decision for each run, looked at after every window.
 
     A run ends when a stream reaches log(1/(alpha·w)) or all together reach log(1/alpha). `weight` is the operation's share of
-    alpha where it is one of many.
+    alpha where it is one of many. `tempered`: divided by the dispersion between instances, as the judge does.
     """
-    asked = [live_streams(run, policy) for run in runs]
-    clip = clip_of(len(asked[0]), policy.alpha)
-    evidence, whole = live_evidence([s for streams in asked for s in streams], clip, tempered=tempered)
-    threshold = math.log(1 / policy.alpha)
-    made, at = [], 0
-    for streams in asked:
-        mine, all_in = evidence[at : at + len(streams)], whole[at : at + len(streams)]
-        at += len(streams)
-        weights = np.array([s.weight for s in streams]) * weight
-        needed = threshold - np.log(weights)
-        together = np.array([combine(mine[:, t], weights) for t in range(mine.shape[1])])
-        crossed = np.flatnonzero((mine >= needed[:, None]).any(axis=0) | (together >= threshold))
-        instance = bool((all_in >= needed[:, None]).any()) and not crossed.size
-        made.append(Decision(int(crossed[0]) if crossed.size else None, float(together.max()), instance))
+    asked = [streams_for(live_reference(run, policy), Objectives(policy)) for run in runs]
+    faults = [tuple(s.streams[i] for i in s.faults) for s in asked]
+    counted = [live_counts(run, streams) for run, streams in zip(runs, faults, strict=True)]
+    whole = _live_trail(runs, faults, counted, policy, weight, tempered=tempered, groups=0)
+    # Leaving an instance out only lowers what decides: runs that never crossed with all of them need no second look.
+    near = [i for i, trail in enumerate(whole) if trail.crossed(policy, faults[i], weight).size]
+    some = ([runs[i] for i in near], [faults[i] for i in near], [counted[i] for i in near])
+    least = dict(zip(near, _live_trail(*some, policy, weight, tempered=tempered, groups=GROUPS_MAX), strict=True)) if near else {}
+    made = []
+    for i, trail in enumerate(whole):
+        decided = least.get(i, trail)
+        crossed = decided.crossed(policy, faults[i], weight)
+        made.append(Decision(int(crossed[0]) if crossed.size else None, decided.peak(faults[i], weight), i in least and not crossed.size))
     return made
+
+
+@dataclass(frozen=True)
+class _Trail:
+    """What decides after each window, shape (windows, streams)."""
+
+    log_e: Array
+
+    def crossed(self, policy: Policy, streams: Sequence[LiveStream], weight: float) -> NDArray[np.int_]:
+        """The windows after which the candidate is returned."""
+        weights = np.array([s.weight for s in streams]) * weight
+        needed = math.log(1 / policy.alpha) - np.log(weights)
+        return np.flatnonzero((self.log_e >= needed).any(axis=1) | (self._together(weights) >= math.log(1 / policy.alpha)))
+
+    def peak(self, streams: Sequence[LiveStream], weight: float) -> float:
+        """The strongest that all streams together ever were."""
+        return float(self._together(np.array([s.weight for s in streams]) * weight).max())
+
+    def _together(self, weights: Array) -> Array:
+        top = np.maximum(self.log_e.max(axis=1), 0.0)
+        return np.asarray(top + np.log((1 - weights.sum()) * np.exp(-top) + (weights * np.exp(self.log_e - top[:, None])).sum(axis=1)))
+
+
+def _live_trail(
+    runs: Sequence[Rollout], faults: Sequence[tuple[LiveStream, ...]], counted: Sequence[LiveCounts], policy: Policy, weight: float, *,
+    tempered: bool, groups: int,
+) -> list[_Trail]:  # fmt: skip
+    """All runs advanced as one; runs with the same setting have the same windows."""
+    together = [s for streams in faults for s in streams]
+    if not tempered:
+        together = [replace(s, rho=0.0) for s in together]
+    needed = math.log(1 / policy.alpha) - np.log(np.array([s.weight for s in together]) * weight)
+    banks = open_banks_for(together, runs[0].setting.window_s, needed, groups=groups)
+    base_n, base_k, cand_n, cand_k = (
+        np.concatenate([getattr(c, name) for c in counted]) for name in ("base_n", "base_k", "cand_n", "cand_k")
+    )
+    structural = np.array([s.edge is not None or s.signal in {Signal.CALL_EXTRA, Signal.OPERATION_MISSING} for s in together])
+    b_instances = np.where(structural, 1.0, float(runs[0].setting.base_instances))
+    c_instances = np.where(structural, 1.0, float(runs[0].setting.cand_instances))
+    trail = np.empty((base_n.shape[1], len(together)))
+    for t in range(base_n.shape[1]):
+        banks = advance_live(banks, base_n[:, t], base_k[:, t], cand_n[:, :, t], cand_k[:, :, t], b_instances, c_instances)
+        trail[t] = decided(banks)[0]
+    ends = np.cumsum([0, *(len(streams) for streams in faults)])
+    return [_Trail(trail[:, start:end]) for start, end in pairwise(ends)]
 
 
 def most_by_chance(runs: int, level: float, unlikely: float = 1e-4) -> int:

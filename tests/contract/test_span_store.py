@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -19,7 +20,17 @@ from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import UNIT, Edge, Operation, Role, Windows, merge
 from verdigris.plan.identity import EVERY_SPAN, Identity, IdentityMatch
 from verdigris.telemetry.chdb_store import ChdbStore
-from verdigris.telemetry.store import HORIZON_S, SIBLINGS_MAX, TRACE_SPANS_MAX, WINDOW_S, Period, SpanStore, StoreError
+from verdigris.telemetry.store import (
+    HORIZON_S,
+    PARTITION_S,
+    SIBLINGS_MAX,
+    TRACE_SPANS_MAX,
+    WINDOW_S,
+    LiveSpanStore,
+    Period,
+    SpanStore,
+    StoreError,
+)
 
 NANO = 1_000_000_000
 START_NS = 1_760_000_000 * NANO
@@ -64,7 +75,7 @@ def span(trace: int | str, number: int | str, parent: int | str = "", **more: An
 class Folder(Protocol):
     """Where an implementation keeps spans; `beside` gives further, separate stores of the same kind."""
 
-    def beside(self, table: str) -> SpanStore: ...
+    def beside(self, table: str) -> LiveSpanStore: ...
 
 
 STORES: Mapping[str, Callable[[], AbstractContextManager[Folder]]] = {"chdb": ChdbStore}
@@ -80,7 +91,7 @@ NUMBERS = count()
 
 
 @pytest.fixture
-def store(folder: Folder) -> SpanStore:
+def store(folder: Folder) -> LiveSpanStore:
     return folder.beside(f"spans_{next(NUMBERS)}")
 
 
@@ -482,6 +493,131 @@ def test_a_million_made_up_names_do_not_reach_the_judge(store: SpanStore) -> Non
     assert len(window.baseline.traces.services) == 501
     assert len(window.baseline.traces.thresholds) == 101
     assert window.baseline.traces.spans == rows + 500
+
+
+# --- other lengths ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window_s", [1, 2, 10, 60])
+def test_windows_of_any_length_hold_the_traces_that_begin_in_them(store: LiveSpanStore, window_s: int) -> None:
+    starts = [START_NS + at for at in (0, NANO - 1, NANO, 9 * NANO, 10 * NANO, 59 * NANO, 60 * NANO)]
+    rows = [s for n, at in enumerate(starts) for s in (span(n + 1, 1, Timestamp=at), span(n + 1, 2, 1, Timestamp=at + NANO // 2))]
+    store.insert(spans(*rows))
+    view = store.viewed(window_s, 5)
+    period = Period(START_NS // (60 * NANO) * 60 * NANO, START_NS + 120 * NANO)
+    windows, _ = view.windows(period, ALL)
+    expected: dict[int, int] = {}
+    for at in starts:
+        expected[at // (window_s * NANO) * window_s] = expected.get(at // (window_s * NANO) * window_s, 0) + 1
+    assert windows.window_s == window_s
+    assert {w.start_unix_s: w.baseline.traces.traces for w in windows.windows} == expected
+    assert sum(w.baseline.traces.orphans for w in windows.windows) == 0
+    pieces = view.chunks(1, period)
+    assert all(p.start_unix_nano % (window_s * NANO) == p.end_unix_nano % (window_s * NANO) == 0 for p in pieces)
+    assert merge(view.windows(p, ALL)[0] for p in pieces).canonical_bytes() == windows.canonical_bytes()
+
+
+def test_views_of_one_table_do_not_take_each_others_facts(store: LiveSpanStore) -> None:
+    store.insert(spans(span(1, 1), span(2, 1, Timestamp=START_NS + 3 * NANO)))
+    period = Period(START_NS, START_NS + 10 * NANO)
+    second, ten = store.viewed(1, 5), store.viewed(10, 5)
+    assert [len(view.windows(period, ALL)[0].windows) for view in (ten, second, ten, second, store)] == [1, 2, 1, 2, 1]
+    ten.insert(spans(span(3, 1, Timestamp=START_NS + 5 * NANO)))
+    assert [len(view.windows(period, ALL)[0].windows) for view in (second, ten)] == [3, 1]
+
+
+def test_a_horizon_says_how_far_around_a_period_its_traces_are_looked_for(store: LiveSpanStore) -> None:
+    store.insert(spans(span(1, 1), span(1, 2, 1, Timestamp=START_NS + 4 * NANO)))
+    period = Period(START_NS, START_NS + NANO)
+    found = {h: store.viewed(1, h).windows(period, ALL)[0].windows[0].baseline.traces.spans for h in (0, 3, 4)}
+    assert found == {0: 1, 3: 1, 4: 2}
+    later = Period(START_NS + 4 * NANO, START_NS + 5 * NANO)
+    assert {h: len(store.viewed(1, h).windows(later, ALL)[0].windows) for h in (3, 4)} == {3: 1, 4: 0}
+
+
+@pytest.mark.parametrize(("window_s", "horizon_s"), [(0, 5), (-1, 5), (1, -1)])
+def test_lengths_that_cannot_be_are_refused(store: LiveSpanStore, window_s: int, horizon_s: int) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        store.viewed(window_s, horizon_s)
+
+
+def test_chunks_of_a_period_are_cut_to_it(store: LiveSpanStore) -> None:
+    store.insert(spans(*(span(n, 1, Timestamp=START_NS + n * 10 * NANO) for n in range(5))))
+    within = Period(START_NS + 10 * NANO, START_NS + 30 * NANO)
+    assert [(c.start_unix_nano - START_NS, c.end_unix_nano - START_NS, c.spans) for c in store.chunks(1, within)] == [
+        (10 * NANO, 20 * NANO, 1),
+        (20 * NANO, 30 * NANO, 1),
+    ]
+
+
+# --- forgetting ---------------------------------------------------------------------------------------------------------------
+
+SLICE_NS = PARTITION_S * NANO
+
+
+def test_what_is_old_is_forgotten_by_slices_and_what_is_not_stays(store: LiveSpanStore) -> None:
+    base = START_NS // SLICE_NS * SLICE_NS
+    at = [base - 3 * SLICE_NS, base - 1, base, base + SLICE_NS - 1]
+    store.insert(spans(*(span(n + 1, 1, Timestamp=t) for n, t in enumerate(at))))
+    slices = store.slices()
+    assert [(s.first_unix_nano, s.last_unix_nano, s.spans) for s in slices] == [(at[0], at[0], 1), (at[1], at[1], 1), (at[2], at[3], 2)]
+    assert all(s.size_bytes > 0 for s in slices)
+    size = store.size_bytes()
+    assert size >= sum(s.size_bytes for s in slices)
+    everything = Period(base - 4 * SLICE_NS, base + 2 * SLICE_NS)
+
+    def left() -> int:
+        return sum(w.baseline.traces.traces for w in store.windows(everything, ALL)[0].windows)
+
+    assert left() == 4
+    assert store.forget(at[0]) == 0
+    assert store.forget(at[1]) == 1
+    assert left() == 3, "facts made before must not outlive what was forgotten"
+    assert store.forget(at[3]) == 1, "a slice goes when all of it is older"
+    assert left() == 2
+    assert [s.first_unix_nano for s in store.slices()] == [base]
+    assert store.forget(at[3] + 1) == 2
+    assert (store.slices(), left()) == ([], 0)
+    store.insert(spans(span(9, 1)))
+    assert left() == 1
+
+
+def test_forgetting_in_one_table_leaves_the_other(folder: Folder) -> None:
+    first, second = folder.beside("forget_1"), folder.beside("forget_2")
+    first.insert(spans(span(1, 1)))
+    second.insert(spans(span(1, 1)))
+    assert first.forget(START_NS + 1) == 1
+    assert first.size_bytes() < 1_000 < second.size_bytes()
+    assert [s.spans for s in second.slices()] == [1]
+
+
+def test_times_before_1970_and_far_ahead_are_kept_counted_and_forgotten(store: LiveSpanStore) -> None:
+    store.insert(spans(span(1, 1, Timestamp=-(10**15)), span(2, 1, Timestamp=-1), span(3, 1, Timestamp=0), span(4, 1, Timestamp=2**63 - 1)))
+    assert sum(s.spans for s in store.slices()) == 4
+    assert sum(c.spans for c in store.chunks(1)) == 4
+    assert store.forget(2**63 - 1) == 3
+    assert [s.first_unix_nano for s in store.slices()] == [2**63 - 1]
+
+
+def test_inserts_and_windows_take_turns(store: LiveSpanStore) -> None:
+    """An insert waits for one statement of a look at most, not for the whole look."""
+    store.insert(spans(*(span(n, 1) for n in range(1, 50))))
+    order: list[str] = []
+    done = threading.Event()
+
+    def look() -> None:
+        for number in range(3):
+            store.windows(Period(START_NS - number * 60 * NANO, START_NS + 60 * NANO), ALL)
+            order.append("look")
+        done.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        while not done.is_set():
+            store.insert(spans(span(10_000 + len(order), 1)))
+            order.append("insert")
+        looking.result()
+    assert order.count("insert") >= 15
 
 
 # --- other people's tables ----------------------------------------------------------------------------------------------------

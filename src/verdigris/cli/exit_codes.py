@@ -13,14 +13,20 @@ class ExitCode(IntEnum):
     USAGE = 64
     """The command was called wrongly."""
     UNREADABLE = 65
-    """`--strict`, and part of an input cannot be read."""
+    """`--strict`, and part of an input cannot be read; or a plan is invalid."""
     NO_INPUT = 66
-    """An input does not exist, or there is nothing in it."""
+    """An input or a rollout does not exist, or there is nothing in it."""
+    NO_GUARD = 69
+    """No guard answers."""
     INTERNAL = 70
     """A mistake of ours."""
     CANNOT_WRITE = 73
     """An output cannot be written."""
     STORE = 74
     """The span store failed."""
+    CONFLICT = 75
+    """The rollout cannot do what was asked now."""
+    DENIED = 77
+    """The guard does not permit it."""
     INTERRUPTED = 130
     """Ctrl-C, SIGTERM or SIGHUP."""

@@ -6,16 +6,24 @@ from importlib.metadata import version
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from verdigris.cli.compare import CannotWrite, compare_command
 from verdigris.cli.demo import demo_command
 from verdigris.cli.exit_codes import ExitCode
-from verdigris.cli.output import abandon, finish, stopping_on_signals
+from verdigris.cli.output import Stopped, abandon, finish, stopping_on_signals
+from verdigris.cli.plan import app as plan_app
+from verdigris.cli.rollout import NoSuchFile
+from verdigris.cli.rollout import app as rollout_app
 from verdigris.cli.schema import schema_command
 from verdigris.comparison.recordings import UnreadableInput
 from verdigris.errors import VerdigrisError
 from verdigris.plan.identity import InvalidIdentity
 from verdigris.plan.policy import InvalidPolicy
+from verdigris.plan.problems import InvalidPlan
+from verdigris.rollout.status import NoSuchRollout, RolloutError
+from verdigris.server.client import GuardUnreachable, InvalidServer
+from verdigris.server.wire import AccessDenied
 from verdigris.telemetry.sources import SourceError
 from verdigris.telemetry.store import StoreError
 
@@ -31,6 +39,8 @@ app = typer.Typer(
 app.command("compare")(compare_command)
 app.command("demo")(demo_command)
 app.command("schema")(schema_command)
+app.add_typer(rollout_app, name="rollout")
+app.add_typer(plan_app, name="plan")
 
 
 @app.callback(invoke_without_command=True)
@@ -43,24 +53,37 @@ def _main(*, show_version: bool = typer.Option(False, "--version", help="Print t
 _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
     (InvalidIdentity, ExitCode.USAGE),
     (InvalidPolicy, ExitCode.USAGE),
+    (InvalidPlan, ExitCode.UNREADABLE),
     (CannotWrite, ExitCode.CANNOT_WRITE),
     (UnreadableInput, ExitCode.UNREADABLE),
     (SourceError, ExitCode.NO_INPUT),
     (StoreError, ExitCode.STORE),
+    (Stopped, ExitCode.INTERRUPTED),
+    (NoSuchFile, ExitCode.NO_INPUT),
+    (NoSuchRollout, ExitCode.NO_INPUT),
+    (InvalidServer, ExitCode.USAGE),
+    (GuardUnreachable, ExitCode.NO_GUARD),
+    (AccessDenied, ExitCode.DENIED),
+    (RolloutError, ExitCode.CONFLICT),
 )
+
+
+NOTHING_LEFT = "nothing was judged and nothing is left behind."
 
 
 def run() -> None:
     """The entry point: runs a command and turns what goes wrong into one line and an exit code."""
     with stopping_on_signals():
-        code = _run()
+        code, farewell = _run()
     if code == ExitCode.INTERRUPTED:
-        Console(stderr=True).print("[bold]stopped[/]: nothing was judged and nothing is left behind.", soft_wrap=True)
+        Console(stderr=True).print(f"[bold]stopped[/]: {escape(farewell)}", highlight=False, soft_wrap=True)
     sys.exit(int(code or 0))
 
 
-def _run() -> int | None:
+def _run() -> tuple[int | None, str]:
+    """The exit code, and what to say when the command was stopped."""
     errors = Console(stderr=True)
+    farewell = NOTHING_LEFT
     try:
         # Not standalone: a wrong call must not exit with 2, which is a verdict here.
         code: int | None = app(standalone_mode=False)
@@ -78,8 +101,8 @@ def _run() -> int | None:
             errors.print(str(wrong), markup=False)
         code = ExitCode.USAGE
     except VerdigrisError as error:
-        _tell(errors, type(error).__name__, str(error))
-        code = next((code for kind, code in _EXIT_OF if isinstance(error, kind)), ExitCode.INTERNAL)
+        farewell = str(error)
+        code = _refused(errors, error)
     except SystemExit as stop:
         if not isinstance(stop.__context__, BrokenPipeError):
             raise
@@ -96,6 +119,14 @@ def _run() -> int | None:
         traceback.print_exc()
         _tell(errors, "this is a mistake of ours", "nothing was judged; please report the lines above")
         code = ExitCode.INTERNAL
+    return code, farewell
+
+
+def _refused(errors: Console, error: VerdigrisError) -> ExitCode:
+    """The exit code of an error that was told. Being stopped is told later, when no signal can cut it off."""
+    code = next((code for kind, code in _EXIT_OF if isinstance(error, kind)), ExitCode.INTERNAL)
+    if code is not ExitCode.INTERRUPTED:
+        _tell(errors, type(error).__name__, str(error))
     return code
 
 

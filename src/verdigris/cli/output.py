@@ -8,6 +8,12 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from verdigris.errors import VerdigrisError
+
+
+class Stopped(VerdigrisError):
+    """A command was stopped (Ctrl-C, SIGTERM, SIGHUP) and has said in its own words what that left."""
+
 
 def finish() -> None:
     """Write out what is buffered, while a failure can still be told. Raises: OSError."""

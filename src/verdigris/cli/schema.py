@@ -1,4 +1,4 @@
-"""`verdigris schema`: the JSON Schema of what `--json` prints."""
+"""`verdigris schema`: the JSON Schema of a plan, and of what `--json` prints."""
 
 import json
 from enum import StrEnum
@@ -6,18 +6,27 @@ from enum import StrEnum
 import typer
 
 from verdigris.comparison.document import json_schema
+from verdigris.plan.document import schema_text as plan_schema_text
+from verdigris.server.wire import json_schema as rollout_schema
 
 
 class Document(StrEnum):
     """Documents with a schema."""
 
     COMPARE = "compare"
+    PLAN = "plan"
+    ROLLOUT = "rollout"
 
 
 def schema_text(document: Document) -> str:
     """The schema as text, ending in a newline."""
-    assert document is Document.COMPARE  # noqa: S101  # the only one so far; a second must be told apart here
-    return json.dumps(json_schema(), indent=2) + "\n"
+    match document:
+        case Document.COMPARE:
+            return json.dumps(json_schema(), indent=2) + "\n"
+        case Document.PLAN:
+            return plan_schema_text()
+        case Document.ROLLOUT:
+            return json.dumps(rollout_schema(), indent=2) + "\n"
 
 
 def schema_command(document: Document = typer.Argument(help="Which document.")) -> None:  # noqa: B008  # Typer's way

@@ -3,10 +3,11 @@
     VerdigrisError
     └── DemoError               something about a demonstration
         ├── DemoExtraMissing    OpenTelemetry's SDK is not installed
+        ├── DemoFailed          a live case could not be carried out
         ├── ImpossibleLoad      the load that was asked for is out of bounds
         └── RecordingFailed     the system ran, but its spans are not to be trusted or could not be written
 
-Safe in every case: a finished recording under its final name is never changed.
+Safe in every case: a finished recording under its final name is never changed, and no process is left running.
 """
 
 from verdigris.errors import VerdigrisError
@@ -18,6 +19,10 @@ class DemoError(VerdigrisError):
 
 class DemoExtraMissing(DemoError):
     """The optional dependencies are missing. Safe: nothing was started; the message says what to install."""
+
+
+class DemoFailed(DemoError):
+    """A live case could not be carried out. Safe: everything that it started is stopped; its logs are kept and named."""
 
 
 class ImpossibleLoad(DemoError):

@@ -63,7 +63,7 @@ def missing_for_pass(tallies: Tallies, policy: Policy, phi: float, *, concurrent
     for question, nats in zip(questions, evidence, strict=True):
         if nats < enough:
             have = float(question.cand_n.sum())
-            lacking.append(Missing(question.operation, question.signal, round(have), _need(question, phi, enough, have)))
+            lacking.append(Missing(question.operation, question.signal, round(have), need_of(question, phi, enough, have)))
     return lacking
 
 
@@ -147,16 +147,31 @@ def _apart(questions: Sequence[Question], phi: float) -> list[float]:
     return [nats_of_tail(float(x)) for x in log_likelihood_ratio(n_b, k_b, n_c, k_c, r, d, sign=-1) / phi]
 
 
-def _need(question: Question, phi: float, enough: float, have: float) -> int:
+def need_of(question: Question, phi: float, enough: float, have: float) -> int:
     """About how many candidate requests would answer the question if the candidate is as the baseline was."""
-    n_b, n_c = max(float(question.base_n.sum()), 1.0), max(have, 1.0)
-    a, c = float(question.base_k.sum()) / n_b, question.expected_rate
-    r, d = question.tolerance.ratio, question.tolerance.difference
-    twice = 2 * round(have) + 1
-    if c >= r * a + d:
-        return twice
-    q = nearest_null(n_b, a, n_c, c, r, d)
-    per_request = float(n_b / n_c * kl(a, q) + kl(c, r * q + d))
-    need = math.ceil(phi * enough / max(per_request, 1e-9))
-    # Enough by this account, and still no answer: the candidate is not quite as the baseline was. Twice as many may tell.
-    return need if need > have else twice
+    numbers = (
+        float(question.base_n.sum()), float(question.base_k.sum()), have, question.expected_rate, question.tolerance.ratio,
+        question.tolerance.difference, phi,
+    )  # fmt: skip
+    base_n, base_k, had, expected_rate, r, d, tempered = (np.array([x]) for x in numbers)
+    return needs_of(base_n, base_k, had, expected_rate, r, d, tempered, enough)[0]
+
+
+def needs_of(base_n: Array, base_k: Array, have: Array, expected_rate: Array, r: Array, d: Array, phi: Array, enough: float) -> list[int]:
+    """The same for many questions at once. Args: shape (questions,); `have`: candidate requests so far."""
+    n_b, n_c = np.maximum(base_n, 1.0), np.maximum(have, 1.0)
+    a, c = base_k / n_b, expected_rate
+    per_request = np.zeros(a.shape)
+    exact = (r == 1) & (d == 0)
+    for some in (exact, ~exact):
+        at = np.flatnonzero(some & (c < r * a + d))
+        if at.size:
+            q = nearest_null(n_b[at], a[at], n_c[at], c[at], r[at], d[at])
+            per_request[at] = n_b[at] / n_c[at] * kl(a[at], q) + kl(c[at], r[at] * q + d[at])
+    found = []
+    for i in range(a.size):
+        twice = 2 * round(float(have[i])) + 1
+        need = math.ceil(float(phi[i]) * enough / max(float(per_request[i]), 1e-9)) if c[i] < r[i] * a[i] + d[i] else twice
+        # Enough by this account, and still no answer: the candidate is not quite as the baseline was. Twice as many may tell.
+        found.append(need if need > have[i] else twice)
+    return found

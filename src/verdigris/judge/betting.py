@@ -25,18 +25,17 @@ PRIOR_TRIALS = 50.0
 
 RATE_MIN, RATE_MAX = 1e-6, 1 - 1e-4
 
-_KEEP = 0.5 ** (1 / HALF_LIFE_WINDOWS)
-
 
 @dataclass(frozen=True, slots=True)
 class Banks:
-    """One bank per stream. Shapes: `tolerance_*`, `phi`, `log_wealth` and the sums (streams,); `shares` (streams, experts + 1)."""
+    """One bank per stream. Shapes: `shares` (streams, experts + 1), all others (streams,). `windows`: how many each has bet on."""
 
     tolerance_r: Array
     tolerance_d: Array
     phi: Array
     sign: int
-    clip: float | None
+    clip: float | Array | None
+    keep: float
     prior_rate: Array
     base_n: Array
     base_k: Array
@@ -44,55 +43,75 @@ class Banks:
     cand_k: Array
     shares: Array
     log_wealth: Array
-    windows: int = 0
+    windows: Array
 
 
-def open_banks(r: ArrayLike, d: ArrayLike, phi: ArrayLike, prior_rate: ArrayLike, *, sign: int = 1, clip: float | None = 1.5) -> Banks:
+def open_banks(
+    r: ArrayLike, d: ArrayLike, phi: ArrayLike, prior_rate: ArrayLike, *,
+    sign: int = 1, clip: float | Array | None = 1.5, prior_trials: ArrayLike = PRIOR_TRIALS, half_life_windows: float = HALF_LIFE_WINDOWS,
+) -> Banks:  # fmt: skip
     """Banks before the first window.
 
     Args:
         r, d: shape (streams,), the tolerance of each stream. phi: dispersion, ≥ 1; evidence is divided by it.
-        prior_rate: the baseline's rate from before the rollout.
+        prior_rate: the baseline's rate from before the rollout. prior_trials: what it counts for, in trials.
         sign: +1 bets against "no worse" (to find a fault), −1 bets against "worse" (to show health).
         clip: the most that one window may add, in nats, so that a single burst cannot decide; None for no bound.
+        half_life_windows: how fast the baseline's rate of earlier windows is forgotten.
     """
     r, d, phi, prior = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, float)) for x in (r, d, phi, prior_rate)), subok=False)
     experts = len(ODDS) if sign > 0 else 2
-    start = np.array([CASH] + [(1 - CASH) / experts] * experts)
     zeros = np.zeros(r.shape)
+    trials = zeros + np.asarray(prior_trials, float)
     return Banks(
-        r, d, phi, sign, clip, prior, zeros + PRIOR_TRIALS, prior * PRIOR_TRIALS, zeros, zeros,
-        np.tile(start, (r.size, 1)), zeros,
+        r, d, phi, sign, clip, 0.5 ** (1 / half_life_windows), prior, trials, prior * trials, zeros, zeros,
+        np.tile(_start(experts), (r.size, 1)), zeros, zeros,
     )  # fmt: skip
 
 
 def advance(banks: Banks, n_base: ArrayLike, k_base: ArrayLike, n_cand: ArrayLike, k_cand: ArrayLike) -> Banks:
     """The banks after one more window. Args: counts, shape (streams,). The bets use earlier windows only."""
     n_base, k_base, n_cand, k_cand = (np.asarray(x, float) for x in (n_base, k_base, n_cand, k_cand))
-    a = np.clip(banks.base_k / banks.base_n, RATE_MIN, RATE_MAX)
-    bets = _bets(banks, a)
+    a, bets = bets_of(banks)
     gains = log_e(
         n_base[:, None], k_base[:, None], n_cand[:, None], k_cand[:, None],
         a[:, None], bets, banks.tolerance_r[:, None], banks.tolerance_d[:, None], banks.sign,
-    ) / banks.phi[:, None]  # fmt: skip
+    )  # fmt: skip
+    return remembering(paid(banks, gains), n_base, k_base, n_cand, k_cand)
+
+
+def bets_of(banks: Banks) -> tuple[Array, Array]:
+    """What is bet on for the coming window: the baseline's rate, shape (streams,), and the experts', shape (streams, experts)."""
+    a = np.clip(banks.base_k / banks.base_n, RATE_MIN, RATE_MAX)
+    return a, _bets(banks, a)
+
+
+def paid(banks: Banks, gains: Array) -> Banks:
+    """The banks after their experts gained. Args: log e-values of one window, shape (streams, experts), not yet tempered."""
+    gains = gains / banks.phi[:, None]
     if banks.clip is not None:
-        gains = np.minimum(gains, banks.clip)
+        gains = np.minimum(gains, banks.clip if isinstance(banks.clip, float) else banks.clip[:, None])
     # Relative to the largest gain: a busy window without a clip may gain more than the exponential of a double can hold.
     top = np.maximum(gains.max(axis=1), 0.0)
-    grown = banks.shares * np.exp(np.concatenate([np.zeros((a.size, 1)), gains], axis=1) - top[:, None])
+    grown = banks.shares * np.exp(np.concatenate([np.zeros((top.size, 1)), gains], axis=1) - top[:, None])
     total = grown.sum(axis=1)
-    share = 1.0 / (banks.windows + 3)
-    experts = bets.shape[1]
-    start = np.array([CASH] + [(1 - CASH) / experts] * experts)
+    share = (1.0 / (banks.windows + 3))[:, None]
     return replace(
         banks,
-        base_n=banks.base_n * _KEEP + n_base,
-        base_k=banks.base_k * _KEEP + k_base,
-        cand_n=banks.cand_n * _KEEP + n_cand,
-        cand_k=banks.cand_k * _KEEP + k_cand,
-        shares=(1 - share) * grown / total[:, None] + share * start,
+        shares=(1 - share) * grown / total[:, None] + share * _start(gains.shape[1]),
         log_wealth=banks.log_wealth + top + np.log(total),
         windows=banks.windows + 1,
+    )
+
+
+def remembering(banks: Banks, n_base: Array, k_base: Array, n_cand: Array, k_cand: Array) -> Banks:
+    """The banks with one more window in what they expect. Args: counts, shape (streams,)."""
+    return replace(
+        banks,
+        base_n=banks.base_n * banks.keep + n_base,
+        base_k=banks.base_k * banks.keep + k_base,
+        cand_n=banks.cand_n * banks.keep + n_cand,
+        cand_k=banks.cand_k * banks.keep + k_cand,
     )
 
 
@@ -113,3 +132,8 @@ def _bets(banks: Banks, a: Array) -> Array:
     seen = (banks.cand_k + a * PRIOR_TRIALS) / (banks.cand_n + PRIOR_TRIALS)
     between = np.sqrt(a * np.maximum(seen, RATE_MIN))
     return np.stack([np.minimum(a, tolerated), np.minimum(between, tolerated)], axis=1)
+
+
+def _start(experts: int) -> Array:
+    """The shares of a bank that has not bet yet: cash, then the experts."""
+    return np.array([CASH] + [(1 - CASH) / experts] * experts)

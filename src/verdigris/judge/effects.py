@@ -23,6 +23,9 @@ WORDS = {
     Signal.ORPHANS: "spans whose parent never came",
     Signal.CALL_MISSING: "requests that make the call",
     Signal.CALL_EXTRA: "requests that make more calls than usual",
+    Signal.OPERATION_MISSING: "requests that reach it",
+    Signal.NEW_OPERATION_FAILS: "requests that fail in operations which the baseline does not have",
+    Signal.UNTRACED: "requests without a trace",
 }
 
 

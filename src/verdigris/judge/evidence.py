@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verdigris.judge.betting import advance, open_banks
+from verdigris.judge.dispersion import BLOCK_LENGTHS, excess_between
 from verdigris.judge.divergence import Array, log_likelihood_ratio
 from verdigris.judge.streams import Stream
 from verdigris.judge.verdict import Signal
@@ -46,9 +47,6 @@ PRIOR_OF = {
 
 BLOCK_PRIOR_WINDOWS = 10.0
 """A stream's own dispersion between windows counts against that of all streams as this many windows would."""
-
-BLOCK_LENGTHS = (1, 3, 12)
-"""Windows per block when the dispersion between instances is estimated: bursts last longer than a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +187,8 @@ def _phi_between_instances(stream: Stream) -> float:
     instances = n_it.shape[0]
     if instances < 2 or not k_it.any():  # noqa: PLR2004  # two instances make a comparison
         return 1.0
-    n_t, k_t = n_it.sum(axis=0), k_it.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p_t = np.where(n_t > 0, k_t / n_t, 0.0)
-        spread = n_it * p_t * (1 - p_t) * (1 - n_it / np.maximum(n_t, 1e-12)) * n_t / np.maximum(n_t - 1, 1.0)
-    excess = k_it - n_it * p_t
+    n_t = n_it.sum(axis=0)
+    excess, spread = excess_between(n_it, k_it)
     worst = 1.0
     for length in BLOCK_LENGTHS:
         blocks = excess.shape[1] // length

@@ -4,7 +4,7 @@ A stream has, per window and role, n trials and k bad events, and a tolerance. E
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,11 @@ def bucket_ms(bucket: int) -> float:
 
 def operation_weights(tallies: Tallies) -> dict[Operation, float]:
     """Half of alpha equally over the baseline's operations, half by their share of its requests. Sums to 1."""
-    requests = {operation: t.n for operation, t in tallies.baseline.operations.items()}
+    return shares_of({operation: t.n for operation, t in tallies.baseline.operations.items()})
+
+
+def shares_of(requests: Mapping[Operation, float]) -> dict[Operation, float]:
+    """The same from the operations' requests."""
     total = sum(requests.values()) or 1.0
     return {operation: 0.5 / len(requests) + 0.5 * n / total for operation, n in requests.items()}
 
@@ -127,12 +131,7 @@ def _structure(edge: Edge, base: OperationTally, cand: OperationTally, tallies: 
     nothing = EdgeTally(np.zeros(windows), np.zeros(windows), np.zeros((windows, 1)))
     before, after = tallies.baseline.edges.get(edge, nothing), tallies.candidate.edges.get(edge, nothing)
     base_n, cand_n = base.requests.sum(axis=0), cand.requests.sum(axis=0)
-    calls = before.calls.sum(axis=0)
-    absent = base_n.sum() - before.present.sum()
-    cumulative = np.cumsum(np.concatenate([[absent], calls[1:]]))
-    usual = int(np.searchsorted(cumulative, 0.99 * cumulative[-1] * (1 - 1e-12)))
-    # A call that most requests make is missed where it lacks; one that few make, where it is seen less often.
-    rare = absent > base_n.sum() / 2
+    usual, rare = usual_calls(base_n, before), is_rare(base_n, before)
     missing = (before.present, after.present) if rare else (base_n - before.present, cand_n - after.present)
     extra = (before.calls[:, usual + 1 :].sum(axis=1), after.calls[:, usual + 1 :].sum(axis=1))
     for signal, (base_k, cand_k), swapped in ((Signal.CALL_MISSING, missing, rare), (Signal.CALL_EXTRA, extra, False)):
@@ -141,6 +140,18 @@ def _structure(edge: Edge, base: OperationTally, cand: OperationTally, tallies: 
             base_n, np.maximum(base_k, 0), cand_n[None, :], np.maximum(cand_k, 0)[None, :],
             base_n[None, :], np.maximum(base_k, 0)[None, :], float(cand_k.sum()), swapped=bool(rare and swapped),
         )  # fmt: skip
+
+
+def usual_calls(n: Array, edge: EdgeTally) -> int:
+    """The 99th percentile of the edge's calls per request of its caller. Args: the caller's requests, shape (windows,)."""
+    absent = n.sum() - edge.present.sum()
+    cumulative = np.cumsum(np.concatenate([[absent], edge.calls.sum(axis=0)[1:]]))
+    return int(np.searchsorted(cumulative, 0.99 * cumulative[-1] * (1 - 1e-12)))
+
+
+def is_rare(n: Array, edge: EdgeTally) -> bool:
+    """A call that most requests make is missed where it lacks; a rare one, that fewer than half make, where it is seen less often."""
+    return bool(n.sum() - edge.present.sum() > n.sum() / 2)
 
 
 def _counts(n: Array, k: Array) -> tuple[Array, Array]:

@@ -31,6 +31,10 @@ class Signal(StrEnum):
     NO_TRACES = "no traces"
     SAMPLING = "sampling"
     INSTANCE = "instance"
+    OPERATION_MISSING = "operation missing"
+    NEW_OPERATION_FAILS = "new operation fails"
+    UNTRACED = "untraced requests"
+    FAILING_AT_PROXY = "failing at the proxy"
 
 
 class Severity(StrEnum):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 UNIT = 720_720
 """Units per request: the least common multiple of 1 to 16, so that the weights of up to 16 calls are exact."""
@@ -142,6 +143,16 @@ class Windows:
         """SHA-256 of the canonical bytes, in hex."""
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
 
+    @classmethod
+    def from_bytes(cls, canonical: bytes) -> "Windows":
+        """What `canonical_bytes` wrote. Raises: ValueError: it did not write this."""
+        try:
+            document = json.loads(canonical)
+            return cls(document["window_s"], tuple(_read_window(w) for w in document["windows"]))
+        except (KeyError, TypeError, IndexError) as error:
+            msg = f"this is not the evidence of windows: {error!r}"
+            raise ValueError(msg) from error
+
 
 def merge(parts: Iterable[Windows]) -> Windows:
     """One set of windows from several, of different periods or of different roles.
@@ -199,3 +210,34 @@ def _operation(operation: Operation) -> tuple[str, str, str]:
 
 def _histogram(histogram: Mapping[int, int]) -> list[list[int]]:
     return [[bucket, units] for bucket, units in sorted(histogram.items())]
+
+
+def _read_window(document: dict[str, Any]) -> Window:
+    return Window(document["start"], *(_read_role_window(document[role.value]) for role in Role))
+
+
+def _read_role_window(document: dict[str, Any]) -> RoleWindow:
+    traces, spans, orphans, roots, mixed = document["traces"]
+    return RoleWindow(
+        TraceCounts(traces, spans, orphans, roots, mixed, document["services"], document["thresholds"]),
+        tuple(_read_operation(row) for row in document["operations"]),
+        tuple(
+            EdgeCounts(Edge(Operation(*row[0:3]), Operation(*row[3:6])), row[6], row[7], _read_histogram(row[8]))
+            for row in document["edges"]
+        ),
+    )
+
+
+def _read_operation(row: list[Any]) -> OperationCounts:
+    (
+        service, kind, name, instance, spans, requests, errors, error_origins, refused, rejected, orphans, childless, error_kinds,
+        durations, exclusives, duration_ns, exclusive_ns, trace_ns, peers,
+    ) = row  # fmt: skip
+    return OperationCounts(
+        Operation(service, kind, name), instance, spans, requests, errors, error_origins, refused, rejected, orphans, childless,
+        error_kinds, _read_histogram(durations), _read_histogram(exclusives), duration_ns, exclusive_ns, trace_ns, peers,
+    )  # fmt: skip
+
+
+def _read_histogram(rows: list[list[int]]) -> dict[int, int]:
+    return {bucket: units for bucket, units in rows}  # noqa: C416  # a wrong shape must not pass

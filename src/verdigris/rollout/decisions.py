@@ -1,1 +1,162 @@
-"""From what is seen to what happens next: values in, one event out. Pure."""
+"""From what is seen to what happens next: values in, one decision out. Pure. Ignorance never promotes.
+
+Order matters: what people ask for and what is worse comes before what is missing, and what is missing before what has passed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from verdigris.judge.verdict import Outcome
+from verdigris.plan.plan import Gate, Otherwise, Plan, WhenWorse
+from verdigris.rollout.position import Position
+from verdigris.rollout.transitions import Event, Phase
+
+WORSE = frozenset({Outcome.FAIL, Outcome.BLIND})
+
+UNWATCHED_MAX_S = 60
+"""A candidate that holds keeps its traffic for so long without a look; the proxy's own counters still guard it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known at one moment.
+
+    `traced_candidate_requests`: traced since the step's weight is in force. `worse`: the absolute guard's sentence, if it speaks.
+    `stalled_s`: for how long, beyond what is usual, nothing could be looked at.
+    """
+
+    now_unix_s: float
+    verdict: Outcome | None
+    summary: str
+    traced_candidate_requests: int
+    worse: str | None = None
+    stalled_s: float = 0.0
+    approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens next and why; where nothing does (UNDECIDED), what is waited for and until when at the latest."""
+
+    event: Event
+    reason: str
+    until_unix_s: float | None = None
+
+
+def decide(plan: Plan, position: Position, seen: Seen) -> Decision:
+    """The next event of a rollout in a phase that is watched."""
+    if position.phase is Phase.FROZEN:
+        return Decision(Event.UNDECIDED, f"people to decide: {position.reason}")
+    worse = seen.worse or (seen.summary if seen.verdict in WORSE else None)
+    if worse is not None:
+        return Decision(Event.FAILED if plan.when_worse is WhenWorse.RETURN else Event.FAILED_IRREVERSIBLE, worse)
+    if seen.stalled_s and position.phase is not Phase.HOLDING:
+        return Decision(Event.EVIDENCE_MISSING, "nothing can be looked at: no window was closed in time")
+    return _WATCHED[position.phase](plan, position, seen)
+
+
+def may_move_forward(plan: Plan, now_unix_s: float) -> Decision | None:
+    """None, or what the schedule makes a forward move wait for."""
+    schedule = plan.schedule
+    freeze = schedule.freeze_at(now_unix_s)
+    if freeze is not None:
+        return Decision(Event.UNDECIDED, f"the end of the freeze: {freeze.reason}", freeze.end_unix_s)
+    if schedule.not_before_unix_s is not None and now_unix_s < schedule.not_before_unix_s:
+        return Decision(Event.UNDECIDED, "the time from which the plan may move forward", schedule.not_before_unix_s)
+    if schedule.not_after_unix_s is not None and now_unix_s >= schedule.not_after_unix_s:
+        return Decision(Event.EVIDENCE_MISSING, "the time until which the plan may move forward is over")
+    return None
+
+
+def begin(plan: Plan, now_unix_s: float) -> Decision:
+    """What follows a preflight that found nothing wrong."""
+    if plan.steps[0].gate is Gate.APPROVAL:
+        return Decision(Event.APPROVAL_NEEDED, _approval(plan, 0))
+    return may_move_forward(plan, now_unix_s) or Decision(Event.READY, "the proxy answers and the baseline is known")
+
+
+def _stepping(plan: Plan, position: Position, seen: Seen) -> Decision:
+    step = plan.steps[position.step]
+    began = position.step_since_unix_s if position.step_since_unix_s is not None else seen.now_unix_s
+    lacking = _lacking(plan, position, seen)
+    if lacking is None and seen.now_unix_s >= began + step.minimum_s:
+        following = position.step + 1
+        if following < len(plan.steps) and plan.steps[following].gate is Gate.APPROVAL:
+            return Decision(Event.APPROVAL_NEEDED, _approval(plan, following))
+        shown = Decision(Event.STEP_PASSED, f"shown at {step.weight_percent:g} %: {seen.summary}")
+        return may_move_forward(plan, seen.now_unix_s) or shown
+    if seen.now_unix_s >= began + step.maximum_s:
+        return _without_evidence(plan, f"after {step.maximum_s:g} s at {step.weight_percent:g} % there is still missing: {lacking}")
+    late = _at_deadline(plan, position, seen)
+    if late is not None:
+        return late
+    if lacking is None:
+        return Decision(Event.UNDECIDED, f"the minimum time at {step.weight_percent:g} %", began + step.minimum_s)
+    return Decision(Event.UNDECIDED, lacking, began + step.maximum_s)
+
+
+def _waiting(plan: Plan, position: Position, seen: Seen) -> Decision:
+    if seen.approved:
+        return may_move_forward(plan, seen.now_unix_s) or Decision(Event.APPROVED, "approved")
+    late = _at_deadline(plan, position, seen)
+    return late or Decision(Event.UNDECIDED, _approval(plan, position.step + 1), _deadline(plan, position))
+
+
+def _lacking(plan: Plan, position: Position, seen: Seen) -> str | None:
+    """None when the step has shown what it must; else what is missing, in words."""
+    required = plan.steps[position.step].required
+    if required.passed and seen.verdict is not Outcome.PASS:
+        return f"a PASS: {seen.summary}" if seen.summary else "a PASS"
+    if seen.traced_candidate_requests < required.candidate_requests:
+        return f"{required.candidate_requests - seen.traced_candidate_requests} more traced requests of the candidate"
+    if seen.verdict is None:
+        return "the first look"
+    return None
+
+
+def _baking(plan: Plan, position: Position, seen: Seen) -> Decision:
+    until = (position.step_since_unix_s or seen.now_unix_s) + plan.bake_s
+    if seen.now_unix_s < until:
+        return Decision(Event.UNDECIDED, "the end of the bake", until)
+    if seen.verdict is None:
+        return _at_deadline(plan, position, seen) or Decision(Event.UNDECIDED, "a look at the bake")
+    return may_move_forward(plan, seen.now_unix_s) or Decision(Event.BAKED, f"baked for {plan.bake_s:g} s without a finding")
+
+
+def _holding(plan: Plan, position: Position, seen: Seen) -> Decision:
+    if seen.stalled_s > UNWATCHED_MAX_S and position.step >= 0 and plan.when_worse is WhenWorse.RETURN:
+        return Decision(
+            Event.RETURN_ASKED, f"nothing could be looked at for {UNWATCHED_MAX_S} s; a candidate nobody watches has no traffic"
+        )
+    if plan.without_evidence is Otherwise.RETURN:
+        late = _at_deadline(plan, position, seen)
+        if late is not None:
+            return late
+    return Decision(Event.UNDECIDED, f"somebody to resume or abort: {position.reason}", _deadline(plan, position))
+
+
+def _deadline(plan: Plan, position: Position) -> float | None:
+    return None if position.first_shift_unix_s is None else position.first_shift_unix_s + plan.deadline_s
+
+
+def _at_deadline(plan: Plan, position: Position, seen: Seen) -> Decision | None:
+    deadline = _deadline(plan, position)
+    if deadline is None or seen.now_unix_s < deadline:
+        return None
+    return _without_evidence(plan, f"the deadline of {plan.deadline_s:g} s is over")
+
+
+def _without_evidence(plan: Plan, why: str) -> Decision:
+    return Decision(Event.RETURN_ASKED if plan.without_evidence is Otherwise.RETURN else Event.EVIDENCE_MISSING, why)
+
+
+def _approval(plan: Plan, step: int) -> str:
+    return f"approval of the step to {plan.steps[step].weight_percent:g} %"
+
+
+_WATCHED: Mapping[Phase, Callable[[Plan, Position, Seen], Decision]] = {
+    Phase.WATCHING: _stepping,
+    Phase.WAITING_FOR_APPROVAL: _waiting,
+    Phase.BAKING: _baking,
+    Phase.HOLDING: _holding,
+}

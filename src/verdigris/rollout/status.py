@@ -17,6 +17,14 @@ class NoSuchRollout(RolloutError):
     """There is no rollout with this id. Safe: nothing changed."""
 
 
+class AlreadyRunning(RolloutError):
+    """A rollout of this plan or on this data plane has not ended. Safe: nothing was started; `rollout_id` is the one that runs."""
+
+    def __init__(self, message: str, rollout_id: str) -> None:
+        super().__init__(message)
+        self.rollout_id = rollout_id
+
+
 @dataclass(frozen=True, slots=True)
 class RoleStatus:
     """One role: its slot, requests that the proxy counted, and traced requests, since the rollout's first shift."""

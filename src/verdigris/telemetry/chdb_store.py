@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from verdigris.telemetry.store import (
     DURATION_MAX_NS,
     HORIZON_S,
     OPERATIONS_MAX,
+    PARTITION_S,
     SERVICES_MAX,
     SIBLINGS_MAX,
     TRACE_SPANS_MAX,
@@ -31,7 +33,9 @@ from verdigris.telemetry.store import (
     WINDOW_S,
     ExampleSpan,
     Period,
+    StoredSlice,
     StoreError,
+    StoreFull,
     Unassigned,
 )
 
@@ -42,7 +46,37 @@ ERROR_CHARS = 400
 ROLES = {1: Role.BASELINE, 2: Role.CANDIDATE}
 """How the SQL writes the roles; 0 is neither."""
 
+NO_SPACE = re.compile(r"NOT_ENOUGH_SPACE|No space left on device|errno: ?28\b")
+"""How ClickHouse says that the disk is full: an error of its own before writing, the system's while it writes."""
+
 Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Table:
+    """What all views of one table have in common."""
+
+    name: str
+    columns: dict[str, str] = field(default_factory=dict)
+    inserts: int = 0
+    facts_of: tuple[Period, Identity, int, int] | None = None
+    """What the temporary tables hold now: a period's facts for an identity, a window's length and a horizon."""
+    inserts_in_facts: int = 0
+
+
+class _Turns:
+    """A lock that is given in turn. Without it a thread that runs many statements would shut out one that waits for each."""
+
+    def __init__(self) -> None:
+        self._next = threading.Lock()
+        self._running = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._next:  # whoever holds it is the next: the one that just ran waits behind
+            self._running.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._running.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +84,12 @@ class _Shared:
     """What the stores of one folder have in common."""
 
     session: Any
+    folder: Path | None
+    partition_s: int
+    tables: dict[str, _Table] = field(default_factory=dict)
     making: threading.RLock = field(default_factory=threading.RLock)
     """Held while facts are made and read: the steps of facts.sql have the same names in all stores of a session."""
-    running: threading.Lock = field(default_factory=threading.Lock)
+    running: _Turns = field(default_factory=_Turns)
     """Held for one statement. A session runs one at a time, and two threads that leave the waiting to chDB can wait for ever: one
     for the session with Python's lock in hand, the other for Python's lock to read a batch."""
 
@@ -63,22 +100,48 @@ class ChdbStore:
     Spans may be inserted while windows are made, from any thread; windows and examples wait for each other.
     """
 
-    def __init__(self, folder: Path | None = None, table: str = "otel_traces", shared: _Shared | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        window_s: int = WINDOW_S,
+        horizon_s: int = HORIZON_S,
+        partition_s: int = PARTITION_S,
+        table: str = "otel_traces",
+        shared: _Shared | None = None,
+    ) -> None:
         """Open or create `table` in `folder`. One process owns a folder at a time.
 
-        Raises: StoreError: the folder is in use or cannot be written.
+        Args:
+            folder: None keeps spans in memory.
+            window_s: length of the windows, seconds, at least 1.
+            horizon_s: how far around a period the spans of its traces are looked for, seconds.
+            partition_s: how much event time is forgotten at once, seconds; of a table that exists it is what it was made with.
+            table: its name.
+            shared: of another store of the same folder; then `folder` and `partition_s` do not matter.
+
+        Raises: StoreError: the folder is in use or cannot be written. ValueError: a length that cannot be.
         """
-        self._table = table
-        self._facts_of: tuple[Period, Identity] | None = None
-        self._inserts = self._inserts_in_facts = 0
+        if window_s < 1 or horizon_s < 0 or partition_s < 1:
+            msg = f"a window of {window_s} s, a horizon of {horizon_s} s, a partition of {partition_s} s: at least 1, 0 and 1"
+            raise ValueError(msg)
+        self._window_s, self._horizon_s = window_s, horizon_s
         with _translated("open the span store"):
-            self._shared = shared or _Shared(Session(str(folder) if folder else None))  # type: ignore[no-untyped-call]
-        self._rows("otel_traces")
-        self._columns: dict[str, str] = {row["name"]: row["type"] for row in self._rows("columns")}
+            self._shared = shared or _Shared(Session(str(folder) if folder else None), folder, partition_s)  # type: ignore[no-untyped-call]
+        if table not in self._shared.tables:
+            self._table = _Table(table)
+            self._rows("otel_traces", {"partition_ns": str(self._shared.partition_s * NANO)})
+            self._table.columns = {row["name"]: row["type"] for row in self._rows("columns")}
+            self._shared.tables[table] = self._table
+        self._table = self._shared.tables[table]
 
     def beside(self, table: str) -> "ChdbStore":
         """Another table in the same folder: a second recording whose trace ids may collide with this one's."""
-        return ChdbStore(table=table, shared=self._shared)
+        return ChdbStore(table=table, shared=self._shared, window_s=self._window_s, horizon_s=self._horizon_s)
+
+    def viewed(self, window_s: int, horizon_s: int) -> "ChdbStore":
+        """The same spans with windows of another length and another horizon. Closing any view closes the folder."""
+        return ChdbStore(table=self._table.name, shared=self._shared, window_s=window_s, horizon_s=horizon_s)
 
     def __enter__(self) -> Self:
         """Use as a context manager to close it."""
@@ -98,41 +161,63 @@ class ChdbStore:
         self._check(spans)
         if not spans.num_rows:
             return
-        spans = spans.select(list(self._columns))
+        spans = spans.select(list(self._table.columns))
         with _translated(f"insert {spans.num_rows} spans"), self._shared.running:
             # Broken clocks spread a batch over many days, each a partition: a refusal would be repeated for ever.
             self._shared.session.query(
                 "INSERT INTO {table:Identifier} SELECT * FROM Python(spans) SETTINGS max_partitions_per_insert_block = 0",
-                params={"table": self._table},
+                params={"table": self._table.name},
             )
-        self._inserts += 1
+            self._table.inserts += 1
 
     def _check(self, spans: pa.Table) -> None:
         """Refuse what chDB would silently read as something else: text for a number is 0 to it, and an absent value the default."""
-        lacking, unknown = set(self._columns) - set(spans.column_names), set(spans.column_names) - set(self._columns)
+        lacking, unknown = set(self._table.columns) - set(spans.column_names), set(spans.column_names) - set(self._table.columns)
         wrong = [
-            f"{name} ({column.type}{', some absent' if column.null_count else ''} for {self._columns[name]})"
+            f"{name} ({column.type}{', some absent' if column.null_count else ''} for {self._table.columns[name]})"
             for name, column in zip(spans.column_names, spans.columns, strict=True)
-            if name in self._columns and (column.null_count or not _fits(column.type, self._columns[name]))
+            if name in self._table.columns and (column.null_count or not _fits(column.type, self._table.columns[name]))
         ]
-        if lacking or unknown or wrong or len(spans.column_names) != len(self._columns):
+        if lacking or unknown or wrong or len(spans.column_names) != len(self._table.columns):
             msg = (
-                f"could not insert {spans.num_rows} spans: the batch must have each column of {self._table} once. "
+                f"could not insert {spans.num_rows} spans: the batch must have each column of {self._table.name} once. "
                 f"Lacking: {sorted(lacking) or 'none'}; unknown: {sorted(unknown) or 'none'}; of another type: {wrong or 'none'}"
             )
             raise StoreError(msg)
 
-    def chunks(self, spans_max: int) -> Sequence[Period]:
-        """All stored event time, cut at window boundaries into periods of about `spans_max` spans, ascending."""
+    def chunks(self, spans_max: int, within: Period | None = None) -> Sequence[Period]:
+        """Stored event time, cut at window boundaries into periods of about `spans_max` spans, ascending."""
+        bounds = within or Period(-TIME_MAX_NS, TIME_MAX_NS + 1)
         chunks: list[Period] = []
-        for row in self._rows("spans_per_window"):
+        for row in self._rows("spans_per_window", from_ns=_time(bounds.start_unix_nano), last_ns=_time(bounds.end_unix_nano - 1)):
             start_ns, spans = row["start_ns"], row["spans"]
-            end_ns = start_ns + WINDOW_S * NANO
+            end_ns = start_ns + self._window_s * NANO
             if chunks and chunks[-1].spans + spans <= spans_max:
                 chunks[-1] = Period(chunks[-1].start_unix_nano, end_ns, chunks[-1].spans + spans)
             else:
                 chunks.append(Period(start_ns, end_ns, spans))
         return chunks
+
+    def slices(self) -> Sequence[StoredSlice]:
+        """What is kept, ascending by the first start; each slice is forgotten whole."""
+        sizes = {row["slice"]: row["size_bytes"] for row in self._rows("slice_sizes")}
+        return [StoredSlice(row["first_ns"], row["last_ns"], row["spans"], sizes.get(row["slice"], 0)) for row in self._rows("slices")]
+
+    def forget(self, before_unix_nano: int) -> int:
+        """Drop the slices all of whose spans start earlier. Returns how many spans went."""
+        gone = 0
+        for row in self._rows("slices"):
+            if row["last_ns"] < before_unix_nano:
+                self._rows("forget", {"slice": _slice_id(row["slice"])})
+                gone += row["spans"]
+        if gone:
+            with self._shared.making:
+                self._table.inserts += 1  # facts made before are not those of what is left
+        return gone
+
+    def size_bytes(self) -> int:
+        """Bytes on disk, what is about to be freed included."""
+        return sum(int(row["size_bytes"]) for row in self._rows("slice_sizes"))
 
     def windows(self, period: Period, identity: Identity) -> tuple[Windows, Unassigned]:
         """The windows of the traces that start in `period`."""
@@ -149,7 +234,7 @@ class ChdbStore:
         starts = sorted({start for start, _ in roles})
         empty = RoleWindow()
         windows = tuple(Window(s, roles.get((s, Role.BASELINE), empty), roles.get((s, Role.CANDIDATE), empty)) for s in starts)
-        return Windows(WINDOW_S, windows), Unassigned(**unassigned)
+        return Windows(self._window_s, windows), Unassigned(**unassigned)
 
     def examples(
         self, period: Period, identity: Identity, operations: Sequence[Operation], limit: int, *, failed_first: bool = True
@@ -183,7 +268,7 @@ class ChdbStore:
         """How often values of these attributes stand on the candidate's bad spans of an operation and on its others."""
         asked = {"service": operation.service, "kind": operation.kind, "name": operation.name, "keys": json.dumps(list(keys))}
         with self._facts(period, identity):
-            rows = self._rows("attributes", slow_ns=slow_ns, limit=ATTRIBUTE_VALUES_MAX + 1, **asked, **_bounds(period))
+            rows = self._rows("attributes", slow_ns=slow_ns, limit=ATTRIBUTE_VALUES_MAX + 1, **asked, **_bounds(period, self._horizon_s))
         return [AttributeCounts(row["key"], row["value"], row["bad"], row["good"]) for row in rows]
 
     def trace(self, period: Period, identity: Identity, trace_id: str) -> Sequence[ExampleSpan]:
@@ -202,10 +287,11 @@ class ChdbStore:
     def _facts(self, period: Period, identity: Identity) -> Iterator[None]:
         """While inside, the temporary tables that `facts.sql` leaves are those of the period. They stay for the next call."""
         with self._shared.making:
-            if self._facts_of != (period, identity) or self._inserts_in_facts != self._inserts:
-                self._facts_of, self._inserts_in_facts = None, self._inserts
+            table, wanted = self._table, (period, identity, self._window_s, self._horizon_s)
+            if table.facts_of != wanted or table.inserts_in_facts != table.inserts:
+                table.facts_of, table.inserts_in_facts = None, table.inserts
                 self._run("drop_facts")
-                claims, parameters = {}, _bounds(period)
+                claims, parameters = {}, _bounds(period, self._horizon_s)
                 for role, match in (("baseline", identity.baseline), ("candidate", identity.candidate)):
                     claims[role], patterns = _claim(role, match)
                     parameters |= patterns
@@ -215,22 +301,21 @@ class ChdbStore:
                     with contextlib.suppress(StoreError):
                         self._run("drop_facts")  # a step that outgrew the memory must not keep what it took
                     raise
-                self._facts_of = (period, identity)
+                table.facts_of = wanted
             yield
 
-    def _run(self, name: str, claims: Mapping[str, str] = MappingProxyType({}), **parameters: object) -> None:
+    def _run(self, name: str, texts: Mapping[str, str] = MappingProxyType({}), **parameters: object) -> None:
         """Each statement of an SQL file in turn."""
-        for statement in _sql(name).split(";\n"):
-            for role, claim in claims.items():
-                statement = statement.replace("{{" + role + "}}", claim)  # noqa: PLW2901  what is run is the statement with its claims
+        for statement in _filled(name, texts).split(";\n"):
             self._rows_of(statement, parameters)
 
-    def _rows(self, name: str, /, **parameters: object) -> list[Row]:
-        return self._rows_of(_sql(name), parameters)
+    def _rows(self, name: str, texts: Mapping[str, str] = MappingProxyType({}), /, **parameters: object) -> list[Row]:
+        return self._rows_of(_filled(name, texts), parameters)
 
     def _rows_of(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:
-        tables = {"table": self._table} | {kept: f"{self._table}_{kept}" for kept in ("facts", "operations", "left_out")}
-        settled: dict[str, object] = {"window_ns": WINDOW_S * NANO, **tables}
+        name = self._table.name
+        tables = {"table": name} | {kept: f"{name}_{kept}" for kept in ("facts", "operations", "left_out")}
+        settled: dict[str, object] = {"window_ns": self._window_s * NANO, **tables}
         settled |= {key: _escaped(value) if isinstance(value, str) else value for key, value in parameters.items()}
         with _translated("query the span store"), self._shared.running:
             answer = self._shared.session.query(statement, "ArrowTable", params=settled)
@@ -244,12 +329,28 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except (ChdbError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
         msg = f"could not {what}: {str(error)[:ERROR_CHARS]}"
-        raise StoreError(msg) from error
+        raise (StoreFull if NO_SPACE.search(str(error)) else StoreError)(msg) from error
 
 
 @cache
 def _sql(name: str) -> str:
     return resources.files("verdigris.telemetry").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _filled(name: str, texts: Mapping[str, str]) -> str:
+    """An SQL file with the given texts between its {{ }}: what cannot be a parameter. They are ours, or checked."""
+    statements = _sql(name)
+    for place, text in texts.items():
+        statements = statements.replace("{{" + place + "}}", text)
+    return statements
+
+
+def _slice_id(text: str) -> str:
+    """A partition's id, which stands in a statement as it is. Raises: StoreError: it is none."""
+    if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", text):
+        msg = f"the span store names a slice {text[:64]!r}; nothing was forgotten"
+        raise StoreError(msg)
+    return text
 
 
 def _escaped(value: str) -> str:
@@ -279,13 +380,13 @@ def _fits(arrow: pa.DataType, column: str) -> bool:
     return bool(fits)
 
 
-def _bounds(period: Period) -> dict[str, object]:
+def _bounds(period: Period, horizon_s: int) -> dict[str, object]:
     """What facts.sql is told of the period and of the bounds. Times stay within the 63 bits that the columns have."""
     return {
         "from_ns": _time(period.start_unix_nano),
         "to_ns": _time(period.end_unix_nano),
-        "read_from_ns": _time(period.start_unix_nano - HORIZON_S * NANO),
-        "read_to_ns": _time(period.end_unix_nano + HORIZON_S * NANO),
+        "read_from_ns": _time(period.start_unix_nano - horizon_s * NANO),
+        "read_to_ns": _time(period.end_unix_nano + horizon_s * NANO),
         "duration_max_ns": DURATION_MAX_NS,
         "chars_max": VALUE_CHARS_MAX,
         "siblings_max": SIBLINGS_MAX,

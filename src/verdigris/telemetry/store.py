@@ -48,8 +48,17 @@ OTHER = "{other}"
 """What is pooled beyond a bound."""
 
 
+PARTITION_S = 600
+"""Spans are forgotten in slices of so many seconds of event time: at 100,000 spans a second and 40 bytes on disk for each, one is
+2.4 GB. Whole days would not fit small disks; shorter slices would spread a late delivery over many files."""
+
+
 class StoreError(VerdigrisError):
     """The span store refused or failed. Safe: what was acknowledged is kept; nothing was judged. Mend the cause, then try again."""
+
+
+class StoreFull(StoreError):
+    """There is no space for more spans. Safe: what was acknowledged is kept. Free some space; then it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,16 @@ class Period:
     start_unix_nano: int
     end_unix_nano: int
     spans: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSlice:
+    """What is forgotten together: the first and the last start of its spans (nanoseconds since 1970), their number, and bytes on disk."""
+
+    first_unix_nano: int
+    last_unix_nano: int
+    spans: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +150,22 @@ class SpanStore(Protocol):
 
     def trace(self, period: Period, identity: Identity, trace_id: str) -> Sequence[ExampleSpan]:
         """The spans of one trace of the period, ascending by start; at most `TRACE_SPANS_MAX`."""
+
+
+class LiveSpanStore(SpanStore, Protocol):
+    """A store that spans keep coming into: windows of several lengths, and an end for what is old. The same rules hold."""
+
+    def viewed(self, window_s: int, horizon_s: int) -> "LiveSpanStore":
+        """The same spans with windows of another length (seconds, at least 1) and another horizon (seconds, at least 0)."""
+
+    def chunks(self, spans_max: int, within: Period | None = None) -> Sequence[Period]:
+        """As in `SpanStore`; of `within` alone if given, which begins and ends on multiples of the window."""
+
+    def slices(self) -> Sequence[StoredSlice]:
+        """What is kept, ascending by the first start; each slice is forgotten whole. Two may overlap."""
+
+    def forget(self, before_unix_nano: int) -> int:
+        """Drop the slices all of whose spans start earlier. Returns how many spans went; their space comes free within a minute."""
+
+    def size_bytes(self) -> int:
+        """Bytes on disk, what is about to be freed included."""

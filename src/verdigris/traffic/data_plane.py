@@ -11,7 +11,11 @@ class TrafficError(VerdigrisError):
 
 
 class StaleGeneration(TrafficError):
-    """A newer generation was already applied. Safe: nothing changed; observe again."""
+    """A newer generation was already applied. Safe: nothing changed; observe again. `newest`: the one to go beyond, if it is known."""
+
+    def __init__(self, message: str, newest: int | None = None) -> None:
+        super().__init__(message)
+        self.newest = newest
 
 
 class OutcomeUnknown(TrafficError):
@@ -22,15 +26,36 @@ class NotSupported(TrafficError):
     """This data plane cannot do what the plan asks. Safe: nothing changed; change the plan."""
 
 
+RESOLUTION_PERCENT = 0.01
+"""Every data plane sets a weight at least this exactly; what it says afterwards may differ by half of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What is wanted. `candidate_percent` in [0, 100]; `mirror_percent`: requests copied to the candidate, answers thrown away;
-    `chosen_users`: requests with a valid signed, unexpired token in header or cookie go to the candidate whatever the weight.
+    """What is wanted. `candidate_percent` in [0, 100]; `mirror_percent`: of the requests that the baseline answers, those also copied
+    to the candidate, answers thrown away; `chosen_users`: requests with a valid signed, unexpired token in header or cookie go to the
+    candidate whatever the weight.
+
+    Raises: NotSupported: a percentage outside [0, 100].
     """
 
     candidate_percent: float
     mirror_percent: float = 0.0
     chosen_users: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no proxy can do, NaN too, before it gets near one."""
+        if not (0 <= self.candidate_percent <= 100 and 0 <= self.mirror_percent <= 100):  # noqa: PLR2004  # percent
+            msg = f"weights are percentages from 0 to 100, not {self.candidate_percent} and {self.mirror_percent}; nothing was changed"
+            raise NotSupported(msg)
+
+    def agrees_with(self, other: "Routing") -> bool:
+        """Whether both say the same, to the resolution of a data plane. This is how what was read back is compared."""
+        return (
+            abs(self.candidate_percent - other.candidate_percent) <= RESOLUTION_PERCENT / 2
+            and abs(self.mirror_percent - other.mirror_percent) <= RESOLUTION_PERCENT / 2
+            and self.chosen_users is other.chosen_users
+        )
 
 
 BASELINE_ONLY = Routing(0.0)
@@ -64,6 +89,9 @@ class DataPlane(Protocol):
     proxy says afterwards, never an echo of the request. `None` means "cannot tell", and cannot-tell holds. Applying the same
     again renews the lease: after `lease_s` without it the proxy is back at its durable default by itself, whatever became of
     the guard. Switching must not fail a single request.
+
+    Nothing renews by itself: a lease lives by calls of `apply` alone. A lease that ended in this process is not renewed: its
+    generation is over (`StaleGeneration`), so that a guard that was frozen, and wakes, does not move traffic by habit.
 
     `return_to_baseline` is never refused, needs nothing but the proxy, and fences: afterwards `apply` wants a newer
     generation. `commit` makes the candidate the durable default, which no lease takes back; it too is fenced.

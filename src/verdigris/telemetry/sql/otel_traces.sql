@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS {table:Identifier}
     `Links.Attributes`  Array(Map(LowCardinality(String), String)) CODEC(ZSTD(1))
 )
 ENGINE = MergeTree
-PARTITION BY toDate(Timestamp)
+PARTITION BY intDiv(toUnixTimestamp64Nano(Timestamp), {{partition_ns}}) -- what is old is forgotten by whole partitions
 ORDER BY (ServiceName, SpanName, toDateTime(Timestamp))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 -- an acknowledged insert outlives a power cut
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, -- an acknowledged insert outlives a power cut
+    old_parts_lifetime = 30 -- seconds for which merged parts stay on disk beside what they became

@@ -1,0 +1,206 @@
+"""The plan as a document: text in, a `Plan` or all that is wrong with it out. The edge that everything outside passes.
+
+text ── yaml_text ──► values, positions ── validation (fields, scalars) ──► sections ── checks ──► Plan, canonical form, digest
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import rfc8785
+
+from verdigris.plan.checks import CHECKS
+from verdigris.plan.fields import EnvironmentSection, FreezeSection, PlanDocument, ScheduleSection, StepSection
+from verdigris.plan.identity import IdentityMatch
+from verdigris.plan.objectives import Objectives, OperationPolicy
+from verdigris.plan.plan import (
+    Change,
+    Environment,
+    FastPath,
+    Freeze,
+    Gate,
+    Observation,
+    Otherwise,
+    Plan,
+    Required,
+    Schedule,
+    Setting,
+    Step,
+    Traffic,
+    WhenWorse,
+)
+from verdigris.plan.policy import InvalidPolicy, Policy, Tolerance
+from verdigris.plan.problems import InvalidPlan, Path, Problem, path_text
+from verdigris.plan.scalars import unix_s
+from verdigris.plan.settings import SETTINGS, MissingSecret, read_settings, resolve_secrets, settings_schema
+from verdigris.plan.validation import Validation
+from verdigris.plan.yaml_text import BYTES_MAX, read_yaml
+
+__all__ = [
+    "BYTES_MAX",
+    "CheckedPlan",
+    "InvalidPlan",
+    "MissingSecret",
+    "Problem",
+    "check_plan",
+    "json_schema",
+    "load_plan",
+    "resolve_secrets",
+]
+
+SCHEMA = "https://verdigris.dev/plan/v1"
+
+LEVELS = frozenset({"alpha", "beta"})
+"""Budgets of the whole rollout, not of an operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPlan:
+    """A plan, and what is allowed but doubtful in it."""
+
+    plan: Plan
+    warnings: tuple[Problem, ...]
+
+
+def load_plan(text: str, *, source: str = "plan") -> Plan:
+    """Read a plan (YAML or JSON). `source` names it in the error. Raises: InvalidPlan, with all problems at once."""
+    return check_plan(text, source=source).plan
+
+
+def check_plan(text: str, *, source: str = "plan") -> CheckedPlan:
+    """As `load_plan`, with the warnings. Raises: InvalidPlan."""
+    reading = read_yaml(text)
+    validation = Validation(reading)
+    validation.run()
+    warnings: list[Problem] = []
+
+    def warn(path: Path, message: str, suggestion: str, *, at_key: bool = False) -> None:
+        position = reading.key_position(path) if at_key else reading.position(path)
+        warnings.append(Problem(position.line, position.column, path_text(path), message, suggestion))
+
+    for check in CHECKS:
+        check(validation.parts, validation.tell, warn)
+    plan = None
+    if validation.parts.document is not None and not validation.problems:
+        try:
+            plan = _plan(validation.parts.document)
+        except InvalidPolicy as error:
+            # The fields' own bounds come first; this is what they do not know.
+            validation.tell(("objectives",), str(error), "correct the tolerance or level", at_key=True)
+    problems = sorted([*reading.problems, *validation.problems], key=lambda p: (p.line, p.column, p.path))
+    if plan is None or problems:
+        raise InvalidPlan(problems, source)
+    return CheckedPlan(plan, tuple(sorted(warnings, key=lambda p: (p.line, p.column, p.path))))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the document, for editors. It knows shapes and bounds, not what sections must agree on."""
+    schema = PlanDocument.model_json_schema(by_alias=True)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **_without_null_defaults(schema)}
+    schema["$defs"]["TrafficSection"]["allOf"] = [
+        {
+            "if": {"properties": {"adapter": {"const": adapter}}, "required": ["adapter"]},
+            "then": {"properties": {"settings": settings_schema(adapter)}},
+        }
+        for adapter in SETTINGS
+    ]
+    return schema
+
+
+def _without_null_defaults(schema: Any) -> Any:
+    """`None` stands for "as elsewhere" in our fields; it is nothing that one may write."""
+    if isinstance(schema, dict):
+        return {k: _without_null_defaults(v) for k, v in schema.items() if not (k == "default" and v is None)}
+    if isinstance(schema, list):
+        return [_without_null_defaults(v) for v in schema]
+    return schema
+
+
+def _plan(document: PlanDocument) -> Plan:
+    """The values of a document without problems. Raises: InvalidPolicy."""
+    defaults = _policy(Policy(), document.objectives.defaults.model_dump(exclude_unset=True))
+    operations = tuple(
+        (o.match, _policy(defaults, o.model_dump(exclude_unset=True, exclude={"match"}))) for o in document.objectives.operations
+    )
+    settings = read_settings(document.traffic.adapter, document.traffic.settings)
+    canonical = rfc8785.dumps(_normalised(document, settings, defaults, operations))
+    return Plan(
+        name=document.name,
+        change=Change(**document.change.model_dump()),
+        baseline=_environment(document.baseline),
+        candidate=_environment(document.candidate),
+        traffic=Traffic(document.traffic.adapter, document.traffic.lease, settings),
+        steps=tuple(map(_step, document.steps)),
+        objectives=Objectives(defaults, tuple(OperationPolicy(_fnmatch(match), policy) for match, policy in operations)),
+        observation=Observation(document.observe.window, document.observe.settle, document.observe.reference),
+        fast_path=FastPath(
+            document.policy.fast_path.failed_share, document.policy.fast_path.requests, document.policy.fast_path.within
+        ),
+        when_worse=WhenWorse(document.policy.when_worse),
+        without_evidence=Otherwise(document.policy.without_evidence),
+        deadline_s=document.policy.deadline,
+        bake_s=document.bake.duration,
+        bake_holdback_percent=document.bake.holdback,
+        schedule=_schedule(document.schedule),
+        canonical=canonical,
+        digest=hashlib.sha256(canonical).hexdigest(),
+    )  # fmt: skip
+
+
+def _normalised(
+    document: PlanDocument, settings: Mapping[str, Setting], defaults: Policy, operations: tuple[tuple[str, Policy], ...]
+) -> dict[str, Any]:
+    """The document with every default written out. It is a document too: reading it gives the same plan."""
+    written = document.model_dump(by_alias=True)
+    written["traffic"]["settings"] = dict(settings)
+    written["objectives"] = {
+        "defaults": asdict(defaults),
+        "operations": [
+            {"match": match} | {key: value for key, value in asdict(policy).items() if key not in LEVELS} for match, policy in operations
+        ],
+    }
+    return written
+
+
+def _policy(base: Policy, given: Mapping[str, Any]) -> Policy:
+    """`base` with what is given in its place. A tolerance may be given in part. Raises: InvalidPolicy."""
+    values: dict[str, Any] = {name: getattr(base, name) for name in base.__slots__}
+    for name, value in given.items():
+        values[name] = Tolerance(**(asdict(values[name]) | value)) if isinstance(value, dict) else value
+    return Policy(**values)
+
+
+def _environment(section: EnvironmentSection) -> Environment:
+    match = IdentityMatch({key: section.identity[key] for key in sorted(section.identity)})
+    return Environment(section.slot, match, tuple(section.addresses))
+
+
+def _step(section: StepSection) -> Step:
+    return Step(
+        section.weight, section.minimum, section.maximum, Required(section.require.passed, section.require.requests), Gate(section.gate),
+        section.mirror,
+    )  # fmt: skip
+
+
+def _fnmatch(pattern: str) -> str:
+    """A pattern of `*` and `?` as one of fnmatch, where `[` would begin a set of characters; routes are full of them."""
+    return pattern.replace("[", "[[]")
+
+
+def _schedule(section: ScheduleSection) -> Schedule:
+    return Schedule(
+        unix_s(section.not_before) if section.not_before is not None else None,
+        unix_s(section.not_after) if section.not_after is not None else None,
+        tuple(map(_freeze, section.freezes)),
+    )
+
+
+def _freeze(section: FreezeSection) -> Freeze:
+    return Freeze(unix_s(section.start), unix_s(section.end), section.reason)
+
+
+def schema_text() -> str:
+    """The JSON Schema as text, ending in a newline."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

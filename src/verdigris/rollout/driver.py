@@ -1,0 +1,377 @@
+"""Carries one rollout from phase to phase: each act ends with one event. What it may do next stands in `transitions`, not here.
+
+Before a weight moves forward its intention is in the records; a weight counts when the proxy says so. The way back needs neither:
+the proxy is told first, the records after.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from verdigris.plan.plan import Plan, WhenWorse
+from verdigris.rollout.decisions import WORSE, Decision, Seen, begin, decide, may_move_forward
+from verdigris.rollout.position import Position
+from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Request, Stored, Superseded
+from verdigris.rollout.status import RolloutStatus
+from verdigris.rollout.statuses import compose, status_text
+from verdigris.rollout.surroundings import Surroundings
+from verdigris.rollout.transitions import TRANSITIONS, Event, Phase
+from verdigris.rollout.watching import InForce, Watch
+from verdigris.telemetry.store import StoreError
+from verdigris.traffic.data_plane import BASELINE_ONLY, DataPlane, Split, TrafficError
+
+TICK_S = 0.25
+ASK_EVERY_S = 1.0
+"""How often the records are asked for requests that came in through another guard."""
+
+AGAIN_S = (0.2, 0.5, 1.0, 2.0)
+"""Waits between attempts to return; the last one is repeated until the proxy says that the baseline is in force."""
+
+RECORDS_PATIENCE_SHARE = 1.0
+"""For so many leases the records may be silent; then the traffic goes back, unrecorded until they answer."""
+
+log = logging.getLogger("verdigris.rollout")
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event, why, and whose it is."""
+
+    event: Event
+    reason: str
+    actor: str
+
+
+class Driver:
+    """One rollout, on the guard that acts on it."""
+
+    def __init__(self, plan: Plan, stored: Stored, claim: Claim, plane: DataPlane, records: Records, around: Surroundings) -> None:
+        """`stored` is what the records have of it; `claim` the right to act on it."""
+        self.plan, self.claim, self.plane, self.records, self.around = plan, claim, plane, records, around
+        self.position = stored.position
+        self.started_unix_s = stored.started_unix_s
+        self.generation = stored.generation
+        self.watch = Watch(plan, plane, records, claim, around)
+        self.waiting = Decision(Event.UNDECIDED, "")
+        self._me = f"guard {claim.guard}"
+        self._requests: list[Request] = []
+        self._approved_by: str | None = None
+        self._aborted: tuple[str, str] | None = None
+        self._said: tuple[object, ...] = ()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While inside, the proxy is observed, leases are kept and windows are looked at."""
+        stored, looks = await self.around.offload(self._remembered)
+        self.generation = stored.generation
+        await self.around.offload(self.watch.remember, looks, stored.reference)
+        tasks = [asyncio.create_task(self.watch.keep(), name="keep")]
+        self._tasks = tasks
+        if self.watch.reference is not None:
+            tasks.append(asyncio.create_task(self.watch.look(), name="look"))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _remembered(self) -> tuple[Stored, list[tuple[int, int, bytes]]]:
+        return self.records.load(self.claim.rollout_id), list(self.records.looks(self.claim.rollout_id))
+
+    async def advance(self) -> Position:
+        """Act in the present phase until something happens, and keep the position that follows. Raises: Superseded."""
+        acts: Mapping[Phase, Callable[[], Any]] = {
+            Phase.PLANNED: self._begin,
+            Phase.PREFLIGHT: self._preflight,
+            Phase.SHIFTING: self._shift,
+            Phase.COMMITTING: self._commit,
+            Phase.RETURNING: self._return,
+        }
+        try:
+            happened = await acts.get(self.position.phase, self._watch)()
+        except RecordsUnavailable as error:
+            happened = await self._without_records(str(error))
+        except (TrafficError, StoreError) as error:
+            happened = self._doubted(str(error))
+        except Superseded:
+            raise
+        except Exception as error:  # whatever it is, the candidate's traffic must not depend on it
+            log.exception("%s: a mistake of ours", self.claim.rollout_id)
+            happened = self._doubted(f"a mistake of ours: {error!r}")
+        position = self.position.moved(happened.event, happened.reason, self.around.clock.now_unix_s())
+        log.info("%s: %s → %s: %s", self.claim.rollout_id, self.position.phase, position.phase, happened.reason)
+        await self._until_kept(self.records.move, position, happened.event, happened.actor)
+        self.position = position
+        await self._publish()
+        return position
+
+    async def abort_now(self, actor: str, reason: str) -> None:
+        """Somebody wants the traffic back: tell the proxy at once; the record and the phase follow."""
+        self._aborted = (actor, reason)
+        await self.watch.let_go()
+        with contextlib.suppress(TrafficError):  # the phase that follows goes on trying
+            await self.plane.return_to_baseline(self.generation)
+
+    # -- the phases -----------------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> Happened:
+        return Happened(Event.BEGUN, "the plan is being checked against the proxy and the telemetry", self._me)
+
+    async def _preflight(self) -> Happened:
+        """The proxy answers, sends all to the baseline and does what it is told; and the baseline is known."""
+        split = await self.plane.observe()
+        if split is None or split.committed or split.routing.candidate_percent > 0:
+            says = "does not tell what is in force" if split is None else "already sends traffic to the candidate"
+            return Happened(Event.CANNOT_TELL, f"the proxy {says}; nothing was moved", self._me)
+        # A rehearsal: it changes nothing, and shows that the proxy hears this guard before any traffic depends on it.
+        refused = await self.watch.put_in_force(InForce(self.generation, BASELINE_ONLY))
+        if refused is not None:
+            return Happened(Event.CANNOT_TELL, refused, self._me)
+        patience_s = 3 * self.plan.observation.reference_s + 60
+        learning = asyncio.create_task(self.watch.learn())
+        try:
+            asked = await self._until(learning, patience_s)
+        finally:
+            learning.cancel()
+        if asked is not None:
+            return asked
+        wrong = learning.result() if learning.done() and not learning.cancelled() else "the baseline could not be learned in time"
+        if wrong is not None:
+            return Happened(Event.EVIDENCE_MISSING, wrong, self._me)
+        assert self.watch.reference is not None  # noqa: S101  # `learn` found nothing wrong
+        await self._until_kept(self.records.keep_reference, self.watch.reference.canonical_bytes())
+        self._tasks.append(asyncio.create_task(self.watch.look(), name="look"))
+        while True:
+            decision = begin(self.plan, self.around.clock.now_unix_s())
+            if decision.event is not Event.UNDECIDED:
+                return Happened(decision.event, decision.reason, self._me)
+            asked = await self._tick(decision)
+            if asked is not None:
+                return asked
+
+    async def _until(self, task: asyncio.Task[Any], patience_s: float) -> Happened | None:
+        """Wait for a task, while people may hold or abort."""
+        give_up_s = self.around.clock.monotonic_s() + patience_s
+        learned_unix_s = self._now() + self.plan.observation.reference_s + self.plan.observation.settle_s
+        waiting = Decision(Event.UNDECIDED, "the baseline to be learned", learned_unix_s)
+        while not task.done() and self.around.clock.monotonic_s() < give_up_s:
+            asked = await self._tick(waiting)
+            if asked is not None:
+                return asked
+        return None
+
+    async def _shift(self) -> Happened:
+        wrong = await self._put_in_force()
+        if wrong is not None:
+            return Happened(Event.CANNOT_TELL, wrong, self._me)
+        switched = self.position.step >= len(self.plan.steps)
+        weight = self.position.routing(self.plan).candidate_percent
+        return Happened(
+            Event.SWITCH_IN_FORCE if switched else Event.STEP_IN_FORCE, f"the proxy sends {weight:g} % to the candidate", self._me
+        )
+
+    async def _put_in_force(self) -> str | None:
+        """Record, act, read back. Returns None, or why the weight is not in force."""
+        routing = self.position.routing(self.plan)
+        says = f"{routing.candidate_percent:g} % to the candidate"
+        data = {"candidate_percent": routing.candidate_percent, "step": self.position.step, "lease_s": self.plan.traffic.lease_s}
+        self.generation = await self._kept(self.records.intend, self._now(), f"about to send {says}", data)
+        wrong = await self.watch.put_in_force(InForce(self.generation, routing))
+        await self._kept(self.records.note, self._now(), "weight.observed", wrong or f"the proxy sends {says}", self._observed())
+        return wrong
+
+    async def _watch(self) -> Happened:
+        """Until something is seen: worse, shown, missing, or asked for."""
+        if self.watch.in_force is None and self.position.step >= 0:
+            # This guard has just taken over: what is in force is what the records say, or the baseline if the lease has ended.
+            wrong = await self._put_in_force()
+            if wrong is not None:
+                return self._doubted(wrong)
+        while True:
+            decision = decide(self.plan, self.position, self._what_is_seen())
+            if decision.event is not Event.UNDECIDED:
+                await self._note_verdict()
+                actor = self._approved_by if decision.event is Event.APPROVED and self._approved_by else self._me
+                self._approved_by = None
+                return Happened(decision.event, decision.reason, actor)
+            if self.watch.doubt is not None and self._doubt_moves():
+                return self._doubted(self.watch.doubt)
+            asked = await self._tick(decision)
+            if asked is not None:
+                return asked
+
+    def _what_is_seen(self) -> Seen:
+        judgement = self.watch.judgement
+        since = self.position.step_since_unix_s
+        return Seen(
+            now_unix_s=self._now(),
+            verdict=None if judgement is None else judgement.verdict,
+            summary="" if judgement is None else judgement.summary,
+            traced_candidate_requests=self.watch.traced_since(since) if since is not None else 0,
+            worse=self.watch.failing() if self.position.step >= 0 else None,
+            stalled_s=self.watch.stalled_s,
+            approved=self._approved_by is not None,
+        )
+
+    async def _commit(self) -> Happened:
+        text, data = "about to make the candidate the durable default", {"candidate_percent": 100.0}
+        self.generation = await self._kept(self.records.intend, self._now(), text, data)
+        await self.watch.let_go()
+        split = await self.plane.commit(self.generation) or await self.plane.observe()
+        done = split is not None and split.committed and split.routing.candidate_percent == 100.0  # noqa: PLR2004  # percent
+        await self._kept(self.records.note, self._now(), "commit.observed", _says(split), self._observed(split))
+        if not done:
+            return Happened(Event.CANNOT_TELL, f"the candidate is not the durable default: {_says(split)}", self._me)
+        return Happened(Event.COMMIT_IN_FORCE, "the candidate is the proxy's durable default", self._me)
+
+    async def _return(self) -> Happened:
+        """Tell the proxy, as often as it takes; then write it down."""
+        await self.watch.let_go()
+        attempt = 0
+        while True:
+            try:
+                split = await self.plane.return_to_baseline(self.generation)
+                says = _says(split)
+            except TrafficError as error:
+                split, says = None, str(error)
+            if split is not None and split.routing.candidate_percent == 0 and not split.committed:
+                break
+            self.waiting = Decision(Event.UNDECIDED, f"the proxy to say that the baseline has all traffic ({says}); no lease is renewed")
+            with contextlib.suppress(RecordsUnavailable):
+                await self._publish()
+            await asyncio.sleep(AGAIN_S[min(attempt, len(AGAIN_S) - 1)])
+            attempt += 1
+        self.watch.split = split
+        await self._until_kept(self.records.note, self._now(), "rollback.observed", _says(split), self._observed(split))
+        await self._answer_all()
+        return Happened(Event.BASELINE_IN_FORCE, self.position.reason, self._me)
+
+    # -- people ---------------------------------------------------------------------------------------------------------------
+
+    async def _tick(self, waiting: Decision) -> Happened | None:
+        """Wait a moment. Returns what people asked for, if it leads somewhere from here. Raises what stopped the watching."""
+        self.waiting = waiting
+        await self._publish()
+        self.watch.check_records()
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+        await asyncio.sleep(TICK_S)
+        if self._aborted is not None:
+            actor, reason = self._aborted
+            return Happened(Event.RETURN_ASKED, f"{actor} asked to go back: {reason}", actor)
+        requests = await self._kept(self.records.asked)
+        for request in requests:
+            happened = self._asked(request)
+            await self._kept(self.records.answered, [request.number])
+            if happened is not None:
+                return happened
+        return None
+
+    def _asked(self, request: Request) -> Happened | None:
+        phase, told = self.position.phase, f"{request.actor}: {request.reason}" if request.reason else request.actor
+        forward = may_move_forward(self.plan, self._now())
+        event: Event | None = None
+        if request.kind == "abort":
+            event = Event.RETURN_ASKED
+        elif request.kind == "hold" and phase not in {Phase.HOLDING, Phase.FROZEN}:
+            event = Event.HOLD_ASKED
+        elif request.kind == "resume" and phase is Phase.WAITING_FOR_APPROVAL:
+            self._approved_by = request.actor
+        elif request.kind == "resume" and phase in {Phase.HOLDING, Phase.FROZEN} and forward is None:
+            event = Event.RESUMED if self.position.step >= 0 else Event.RESUMED_BEFORE_TRAFFIC
+        elif request.kind == "commit" and phase is Phase.BAKING and forward is None:
+            judged = self.watch.judgement
+            event = Event.BAKED if judged is not None and judged.verdict not in WORSE else None
+        return Happened(event, told, request.actor) if event is not None and event in TRANSITIONS[phase] else None
+
+    async def _answer_all(self) -> None:
+        with contextlib.suppress(RecordsUnavailable):
+            asked = await self.around.offload(self.records.asked, self.claim)
+            await self.around.offload(self.records.answered, self.claim, [request.number for request in asked])
+
+    # -- the records ----------------------------------------------------------------------------------------------------------
+
+    async def _kept(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Write, with as much patience as one lease. Raises: RecordsUnavailable, Superseded."""
+        give_up_s = self.around.clock.monotonic_s() + RECORDS_PATIENCE_SHARE * self.plan.traffic.lease_s
+        while True:
+            try:
+                return await self.around.offload(call, self.claim, *arguments)
+            except RecordsUnavailable:
+                if self.around.clock.monotonic_s() >= give_up_s:
+                    raise
+                await asyncio.sleep(TICK_S)
+
+    async def _until_kept(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Write, with endless patience: nothing happens until it is written."""
+        while True:
+            try:
+                return await self._kept(call, *arguments)
+            except RecordsUnavailable as error:
+                log.warning("%s: %s; trying again", self.claim.rollout_id, error)
+
+    async def _without_records(self, why: str) -> Happened:
+        """What cannot be recorded goes only one way: back. The record follows when it can."""
+        log.error("%s: %s; going back to the baseline unrecorded", self.claim.rollout_id, why)
+        await self.watch.let_go()
+        if self.plan.when_worse is WhenWorse.RETURN or self.position.step < 0:
+            with contextlib.suppress(TrafficError):
+                await self.plane.return_to_baseline(self.generation)
+        return self._doubted(f"the rollout's records could not be written: {why}")
+
+    def _doubted(self, why: str) -> Happened:
+        """The event that doubt is in this phase: toward the baseline, or holding where the baseline cannot run on the data any more."""
+        possible = TRANSITIONS[self.position.phase]
+        stay = self.plan.when_worse is WhenWorse.FREEZE and self.position.step >= 0
+        preferred = (Event.EVIDENCE_MISSING,) if stay else ()
+        event = next(e for e in (*preferred, Event.CANNOT_TELL, Event.RETURN_ASKED) if e in possible)
+        return Happened(event, why, self._me)
+
+    def _doubt_moves(self) -> bool:
+        """Whether doubt about the proxy leads anywhere from here: not before any traffic, nor where people were called already."""
+        if self.position.step < 0 or self.position.phase is Phase.FROZEN:
+            return False
+        return not (self.position.phase is Phase.HOLDING and self.plan.when_worse is WhenWorse.FREEZE)
+
+    # -- what is seen of it ---------------------------------------------------------------------------------------------------
+
+    def status(self) -> RolloutStatus:
+        """The rollout as it stands."""
+        return compose(self.plan, self.claim, self.position, self.generation, self.started_unix_s, self.watch, self.waiting)
+
+    async def _publish(self) -> None:
+        """Keep the status for others, when there is something new."""
+        said = (self.position.sequence, self.watch.changes, self.waiting.reason)
+        if said == self._said:
+            return
+        self._said = said
+        with contextlib.suppress(RecordsUnavailable):
+            await self.around.offload(self.records.publish, self.claim, status_text(self.status()))
+
+    async def _note_verdict(self) -> None:
+        judged = self.watch.judgement
+        if judged is None:
+            return
+        data = {"verdict": judged.verdict.value, "findings": [f.sentence for f in judged.findings], "looks": self.watch.looks}
+        await self._kept(self.records.note, self._now(), "verdict", judged.summary, data)
+
+    def _observed(self, split: Split | None = None) -> dict[str, object]:
+        split = split or self.watch.split
+        if split is None:
+            return {"candidate_percent": None}
+        return {"candidate_percent": split.routing.candidate_percent, "generation": split.generation, "committed": split.committed}
+
+    def _now(self) -> float:
+        return self.around.clock.now_unix_s()
+
+
+def _says(split: Split | None) -> str:
+    if split is None:
+        return "the proxy does not tell"
+    durable = "candidate" if split.committed else "baseline"
+    return f"the proxy sends {split.routing.candidate_percent:g} % to the candidate; its durable default is the {durable}"

@@ -1,0 +1,425 @@
+"""What is kept of rollouts: where each stands, who acts on it, its journal and its evidence. SQLite, or PostgreSQL for several guards.
+
+Exactly one guard acts on a rollout. Acting needs a `Claim`; every write of the one who acts names its term, and a write under an
+older term changes nothing (`Superseded`). A claim that is not renewed for a while may be taken by another guard, which raises the
+term. Weights carry generations, which only grow per data plane, whoever acts.
+"""
+
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+import zstandard
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from verdigris.errors import VerdigrisError
+from verdigris.plan.plan import Plan
+from verdigris.rollout.position import FORMAT, Position, UnknownFormat
+from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutEvent
+from verdigris.rollout.transitions import Event, Phase
+
+BUSY_WAIT_S = 5
+"""How long a write waits for SQLite's lock before it counts as unavailable."""
+
+
+class RecordsUnavailable(VerdigrisError):
+    """The database of rollouts does not answer. Safe: nothing moves except toward the baseline until it does."""
+
+
+class Superseded(VerdigrisError):
+    """Another guard acts on this rollout now. Safe: this guard stops acting on it; nothing was changed."""
+
+
+_METADATA = sa.MetaData()
+_ROLLOUTS = sa.Table(
+    "verdigris_rollouts", _METADATA,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("subject", sa.String(200), nullable=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("plan", sa.LargeBinary, nullable=False),
+    sa.Column("started_unix_s", sa.Float, nullable=False),
+    sa.Column("ended_unix_s", sa.Float),
+    sa.Column("position", sa.Text, nullable=False),
+    sa.Column("status", sa.Text),
+    sa.Column("reference", sa.LargeBinary),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("guard", sa.String(200), nullable=False),
+    sa.Column("heard_unix_s", sa.Float, nullable=False),
+)  # fmt: skip
+_GENERATIONS = sa.Table(
+    "verdigris_generations", _METADATA,
+    sa.Column("subject", sa.String(200), primary_key=True),
+    sa.Column("newest", sa.BigInteger, nullable=False),
+)  # fmt: skip
+_JOURNAL = sa.Table(
+    "verdigris_journal", _METADATA,
+    sa.Column("rollout_id", sa.String(40), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("unix_s", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(60), nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+)  # fmt: skip
+_REQUESTS = sa.Table(
+    "verdigris_requests", _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("rollout_id", sa.String(40), nullable=False, index=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("done", sa.Boolean, nullable=False),
+)  # fmt: skip
+_LOOKS = sa.Table(
+    "verdigris_looks", _METADATA,
+    sa.Column("rollout_id", sa.String(40), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("until_unix_s", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("evidence", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to act on a rollout. `resumed`: somebody acted on it before."""
+
+    rollout_id: str
+    guard: str
+    term: int
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A rollout as it is kept. `status` is the last published document, as JSON."""
+
+    id: str
+    subject: str
+    name: str
+    digest: str
+    plan: bytes
+    started_unix_s: float
+    ended_unix_s: float | None
+    position: Position
+    status: str | None
+    reference: bytes | None
+    generation: int
+    term: int
+    guard: str
+    heard_s_ago: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked for: `kind` is "hold", "resume", "abort" or "commit"."""
+
+    number: int
+    kind: str
+    actor: str
+    reason: str
+
+
+class Records:
+    """The database. Methods block, may be called from any thread, and raise `RecordsUnavailable`."""
+
+    def __init__(self, url: str) -> None:
+        """Open, and make what is missing. `url` is SQLAlchemy's, for `sqlite` or `postgresql+psycopg`."""
+        self._sqlite = url.startswith("sqlite")
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_WAIT_S}} if self._sqlite else {"pool_pre_ping": True}
+        self._engine = sa.create_engine(url, **options)
+        if self._sqlite:
+            sa.event.listen(self._engine, "connect", _set_up_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_immediate)
+        with _translated("open"):
+            _METADATA.create_all(self._engine)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._engine.dispose()
+
+    # -- submitting and reading ---------------------------------------------------------------------------------------------
+
+    def submit(self, plan: Plan, subject: str, actor: str, guard: str, now_unix_s: float) -> str:
+        """A new rollout in its first position, with its first journal entry. Raises: AlreadyRunning."""
+        made = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_unix_s)) + "-" + secrets.token_hex(2)
+        with self._transaction("submit a plan") as connection:
+            running = connection.execute(
+                sa.select(_ROLLOUTS.c.id, _ROLLOUTS.c.digest, _ROLLOUTS.c.name).where(
+                    _ROLLOUTS.c.ended_unix_s.is_(None), sa.or_(_ROLLOUTS.c.subject == subject, _ROLLOUTS.c.digest == plan.digest)
+                )
+            ).first()
+            if running is not None:
+                what = "this plan" if running.digest == plan.digest else f"the same data plane ({running.name})"
+                msg = f"a rollout of {what} is under way: {running.id}; watch it, or abort it before another is started"
+                raise AlreadyRunning(msg, running.id)
+            generation = _next_generation(connection, subject)
+            connection.execute(
+                _ROLLOUTS.insert().values(
+                    id=made, subject=subject, name=plan.name, digest=plan.digest, plan=plan.canonical, started_unix_s=now_unix_s,
+                    position=_position_text(Position(since_unix_s=now_unix_s)), generation=generation, term=0, guard=guard,
+                    heard_unix_s=0.0,
+                )
+            )  # fmt: skip
+            _append(connection, made, now_unix_s, "plan.submitted", actor, f"plan {plan.name} was submitted", {"digest": plan.digest})
+        return made
+
+    def load(self, rollout_id: str) -> Stored:
+        """One rollout, by its id, a unique beginning of it, or "latest". Raises: NoSuchRollout; UnknownFormat."""
+        with self._transaction("read a rollout") as connection:
+            chosen = sa.select(_ROLLOUTS).order_by(_ROLLOUTS.c.started_unix_s.desc(), _ROLLOUTS.c.id.desc()).limit(2)
+            if rollout_id != "latest":
+                chosen = chosen.where(_ROLLOUTS.c.id.startswith(rollout_id, autoescape=True))
+            rows = connection.execute(chosen).all()
+            now = self._now(connection)
+        exact = [row for row in rows if row.id == rollout_id]
+        if not rows or (len(rows) > 1 and not exact and rollout_id != "latest"):
+            what = "there is no rollout" if not rows else "there is more than one rollout whose id begins with"
+            msg = f"{what} {rollout_id!r}; `verdigris rollout list` shows them"
+            raise NoSuchRollout(msg)
+        return _stored(exact[0] if exact else rows[0], now)
+
+    def newest(self, limit: int = 200) -> Sequence[Stored]:
+        """The newest rollouts, the newest first; those left in an unknown form are left out."""
+        with self._transaction("list rollouts") as connection:
+            chosen = sa.select(_ROLLOUTS).order_by(_ROLLOUTS.c.started_unix_s.desc(), _ROLLOUTS.c.id.desc()).limit(limit)
+            rows = connection.execute(chosen).all()
+            now = self._now(connection)
+        found = []
+        for row in rows:
+            with contextlib.suppress(UnknownFormat):
+                found.append(_stored(row, now))
+        return found
+
+    def unfinished(self) -> Sequence[str]:
+        """Ids of the rollouts that have not ended, the oldest first."""
+        with self._transaction("list unfinished rollouts") as connection:
+            rows = connection.execute(
+                sa.select(_ROLLOUTS.c.id).where(_ROLLOUTS.c.ended_unix_s.is_(None)).order_by(_ROLLOUTS.c.started_unix_s, _ROLLOUTS.c.id)
+            )
+            return [row.id for row in rows]
+
+    def journal(self, rollout_id: str, after: int = 0) -> Sequence[RolloutEvent]:
+        """Journal entries with a sequence greater than `after`."""
+        with self._transaction("read the journal") as connection:
+            rows = connection.execute(
+                sa.select(_JOURNAL).where(_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.sequence > after).order_by(_JOURNAL.c.sequence)
+            ).all()
+        return [RolloutEvent(row.sequence, row.unix_s, row.kind, row.actor, row.text, json.loads(row.data)) for row in rows]
+
+    # -- acting -------------------------------------------------------------------------------------------------------------
+
+    def claim(self, rollout_id: str, guard: str, stale_after_s: float) -> Claim | None:
+        """The right to act, if nobody else has it: nobody did yet, this guard did, or the one who did was not heard for so long."""
+        with self._transaction("claim a rollout") as connection:
+            row = self._locked(connection, rollout_id)
+            now = self._now(connection)
+            if row.ended_unix_s is not None or (row.term and row.guard != guard and now - row.heard_unix_s < stale_after_s):
+                return None
+            generation = _next_generation(connection, row.subject)
+            connection.execute(
+                _ROLLOUTS.update()
+                .where(_ROLLOUTS.c.id == rollout_id)
+                .values(term=row.term + 1, guard=guard, heard_unix_s=now, generation=generation)
+            )
+            if row.term:
+                text = f"guard {guard} goes on" + (f" after guard {row.guard} was silent" if row.guard != guard else " after a restart")
+                data: dict[str, object] = {"term": row.term + 1, "guard": guard, "before": row.guard}
+                _append(connection, rollout_id, now, "guard.recovered", f"guard {guard}", text, data)
+        return Claim(rollout_id, guard, row.term + 1, resumed=row.term > 0)
+
+    def hear(self, claim: Claim) -> None:
+        """Say that the one who acts is alive. Raises: Superseded."""
+        with self._acting(claim, "renew a claim") as (connection, _):
+            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(heard_unix_s=self._now(connection)))
+
+    def intend(self, claim: Claim, now_unix_s: float, text: str, data: Mapping[str, object]) -> int:
+        """Write that a weight is about to be applied. Returns the generation to apply it with. Raises: Superseded."""
+        with self._acting(claim, "record an intended weight") as (connection, row):
+            generation = _next_generation(connection, row.subject)
+            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(generation=generation))
+            entry = {**data, "generation": generation}
+            _append(connection, claim.rollout_id, now_unix_s, "weight.intended", f"guard {claim.guard}", text, entry)
+        return generation
+
+    def note(self, claim: Claim, now_unix_s: float, kind: str, text: str, data: Mapping[str, object]) -> None:
+        """A journal entry by the one who acts. Raises: Superseded."""
+        with self._acting(claim, f"record {kind}") as (connection, _):
+            _append(connection, claim.rollout_id, now_unix_s, kind, f"guard {claim.guard}", text, data)
+
+    def move(self, claim: Claim, position: Position, event: Event, actor: str) -> None:
+        """Keep the position that follows `event`. Keeping the same one again changes nothing. Raises: Superseded."""
+        with self._acting(claim, "record a transition") as (connection, row):
+            before = _position(row.position)
+            if before.sequence >= position.sequence:
+                return
+            ended = position.since_unix_s if position.ended else None
+            connection.execute(
+                _ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(position=_position_text(position), ended_unix_s=ended)
+            )
+            data = {"from": before.phase.value, "to": position.phase.value, "event": event.value, "transition": position.sequence}
+            text = f"{before.phase.value} → {position.phase.value}: {position.reason}"
+            _append(connection, claim.rollout_id, position.since_unix_s, "phase", actor, text, data)
+            if position.ended:
+                _append(
+                    connection, claim.rollout_id, position.since_unix_s, "rollout.ended", f"guard {claim.guard}", position.phase.value, {}
+                )
+
+    def publish(self, claim: Claim, status: str) -> None:
+        """Keep the status document that others are shown. Raises: Superseded."""
+        with self._acting(claim, "publish a status") as (connection, _):
+            values = {"status": status, "heard_unix_s": self._now(connection)}
+            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(**values))
+
+    # -- evidence -----------------------------------------------------------------------------------------------------------
+
+    def keep_reference(self, claim: Claim, reference: bytes) -> None:
+        """What the baseline was like before the rollout; everything is judged against it. Raises: Superseded."""
+        with self._acting(claim, "keep the reference") as (connection, _):
+            packed = zstandard.compress(reference)
+            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(reference=packed))
+
+    def keep_look(self, claim: Claim, number: int, until_unix_s: int, digest: str, evidence: bytes) -> None:
+        """The evidence of one look, before it is judged. Keeping it again changes nothing. Raises: Superseded."""
+        with self._acting(claim, "keep evidence") as (connection, _):
+            there = sa.select(_LOOKS.c.digest).where(_LOOKS.c.rollout_id == claim.rollout_id, _LOOKS.c.number == number)
+            if connection.execute(there).first() is None:
+                connection.execute(
+                    _LOOKS.insert().values(
+                        rollout_id=claim.rollout_id, number=number, until_unix_s=until_unix_s, digest=digest,
+                        evidence=zstandard.compress(evidence),
+                    )
+                )  # fmt: skip
+
+    def looks(self, rollout_id: str) -> Iterator[tuple[int, int, bytes]]:
+        """The evidence so far, in order: number, until when (seconds since 1970), bytes."""
+        with self._transaction("read evidence") as connection:
+            rows = connection.execute(sa.select(_LOOKS).where(_LOOKS.c.rollout_id == rollout_id).order_by(_LOOKS.c.number)).all()
+        for row in rows:
+            yield row.number, row.until_unix_s, zstandard.decompress(row.evidence)
+
+    # -- what people ask ----------------------------------------------------------------------------------------------------
+
+    def ask(self, rollout_id: str, kind: str, actor: str, reason: str, now_unix_s: float) -> None:
+        """Leave a request for the one who acts, and write it down."""
+        with self._transaction(f"record a request to {kind}") as connection:
+            self._locked(connection, rollout_id)
+            connection.execute(_REQUESTS.insert().values(rollout_id=rollout_id, kind=kind, actor=actor, reason=reason, done=False))
+            _append(connection, rollout_id, now_unix_s, f"{kind}.asked", actor, reason, {})
+
+    def asked(self, claim: Claim) -> Sequence[Request]:
+        """Requests that nobody has acted on yet, the oldest first."""
+        with self._transaction("read requests") as connection:
+            rows = connection.execute(
+                sa.select(_REQUESTS)
+                .where(_REQUESTS.c.rollout_id == claim.rollout_id, _REQUESTS.c.done.is_(False))
+                .order_by(_REQUESTS.c.number)
+            ).all()
+        return [Request(row.number, row.kind, row.actor, row.reason) for row in rows]
+
+    def answered(self, claim: Claim, numbers: Sequence[int]) -> None:
+        """These requests were acted on, or can no longer be. Raises: Superseded."""
+        with self._acting(claim, "answer requests") as (connection, _):
+            connection.execute(_REQUESTS.update().where(_REQUESTS.c.number.in_(list(numbers))).values(done=True))
+
+    # -- within ---------------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _transaction(self, what: str) -> Iterator[sa.Connection]:
+        with _translated(what), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _acting(self, claim: Claim, what: str) -> Iterator[tuple[sa.Connection, Any]]:
+        with self._transaction(what) as connection:
+            row = self._locked(connection, claim.rollout_id)
+            if row.term != claim.term or row.guard != claim.guard:
+                msg = f"guard {row.guard} acts on {claim.rollout_id} now (term {row.term}, ours was {claim.term})"
+                raise Superseded(msg)
+            yield connection, row
+
+    def _locked(self, connection: sa.Connection, rollout_id: str) -> Any:
+        row = connection.execute(sa.select(_ROLLOUTS).where(_ROLLOUTS.c.id == rollout_id).with_for_update()).first()
+        if row is None:
+            msg = f"there is no rollout {rollout_id!r}"
+            raise NoSuchRollout(msg)
+        return row
+
+    def _now(self, connection: sa.Connection) -> float:
+        """The database's clock: guards on several machines compare times by it."""
+        if self._sqlite:
+            return time.time()
+        return float(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own; `_begin_immediate` does
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    # A transaction that reads and then writes must hold the lock from its beginning, or two of them refuse each other.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        msg = f"could not {what}: {error.orig}"
+        raise RecordsUnavailable(msg) from error
+    except SQLAlchemyError as error:
+        msg = f"could not {what}: {error}"
+        raise RecordsUnavailable(msg) from error
+
+
+def _next_generation(connection: sa.Connection, subject: str) -> int:
+    row = connection.execute(sa.select(_GENERATIONS.c.newest).where(_GENERATIONS.c.subject == subject).with_for_update()).first()
+    if row is None:
+        connection.execute(_GENERATIONS.insert().values(subject=subject, newest=1))
+        return 1
+    connection.execute(_GENERATIONS.update().where(_GENERATIONS.c.subject == subject).values(newest=row.newest + 1))
+    return int(row.newest) + 1
+
+
+def _append(
+    connection: sa.Connection, rollout_id: str, unix_s: float, kind: str, actor: str, text: str, data: Mapping[str, object]
+) -> None:
+    """The next journal entry. The rollout's row is locked by the caller, so that the sequence has no gaps."""
+    last = connection.execute(sa.select(sa.func.max(_JOURNAL.c.sequence)).where(_JOURNAL.c.rollout_id == rollout_id)).scalar_one()
+    connection.execute(
+        _JOURNAL.insert().values(
+            rollout_id=rollout_id, sequence=(last or 0) + 1, unix_s=unix_s, kind=kind, actor=actor, text=text,
+            data=json.dumps(data, sort_keys=True),
+        )
+    )  # fmt: skip
+
+
+def _stored(row: Any, now: float) -> Stored:
+    return Stored(
+        id=row.id, subject=row.subject, name=row.name, digest=row.digest, plan=bytes(row.plan), started_unix_s=row.started_unix_s,
+        ended_unix_s=row.ended_unix_s, position=_position(row.position), status=row.status,
+        reference=zstandard.decompress(row.reference) if row.reference is not None else None, generation=row.generation,
+        term=row.term, guard=row.guard, heard_s_ago=now - row.heard_unix_s,
+    )  # fmt: skip
+
+
+def _position_text(position: Position) -> str:
+    return json.dumps(asdict(position), sort_keys=True)
+
+
+def _position(text: str) -> Position:
+    fields = json.loads(text)
+    if fields.get("format") != FORMAT:
+        msg = f"this rollout was left in a form (format {fields.get('format')}) that this version of the guard does not know ({FORMAT})"
+        raise UnknownFormat(msg)
+    return Position(**{**fields, "phase": Phase(fields["phase"])})

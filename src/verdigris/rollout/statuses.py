@@ -1,0 +1,109 @@
+"""Makes the status document of a rollout from what its driver knows."""
+
+from pydantic import TypeAdapter
+
+from verdigris.judge.verdict import Missing
+from verdigris.plan.plan import Plan
+from verdigris.rollout.decisions import Decision
+from verdigris.rollout.position import Position
+from verdigris.rollout.records import Claim, Stored
+from verdigris.rollout.status import (
+    EvidenceStatus,
+    FindingStatus,
+    MissingStatus,
+    RoleStatus,
+    RolloutStatus,
+    StepStatus,
+)
+from verdigris.rollout.transitions import Phase
+from verdigris.rollout.watching import Watch
+
+EVIDENCE_MAX = 12
+FINDINGS_MAX = 50
+
+_DOCUMENT: TypeAdapter[RolloutStatus] = TypeAdapter(RolloutStatus)
+
+
+def status_text(status: RolloutStatus) -> str:
+    """The document as JSON."""
+    return _DOCUMENT.dump_json(status).decode()
+
+
+def read_status(text: str) -> RolloutStatus:
+    """The document from JSON that `status_text` wrote."""
+    return _DOCUMENT.validate_json(text)
+
+
+def compose(
+    plan: Plan, claim: Claim, position: Position, generation: int, started_unix_s: float, watch: Watch, waiting: Decision
+) -> RolloutStatus:
+    """The rollout as it stands."""
+    judged, split = watch.judgement, watch.split
+    base, cand, base_failed, cand_failed = watch.counters.totals
+    state = watch.around.telemetry.state()
+    return RolloutStatus(
+        id=claim.rollout_id,
+        name=plan.name,
+        plan_digest=plan.digest,
+        phase=position.phase,
+        phase_since_unix_s=position.since_unix_s,
+        started_unix_s=started_unix_s,
+        ended_unix_s=position.since_unix_s if position.ended else None,
+        steps=_steps(plan, position),
+        intended_percent=position.routing(plan).candidate_percent,
+        observed_percent=None if split is None else split.routing.candidate_percent,
+        lease_s=plan.traffic.lease_s,
+        generation=generation,
+        guard=claim.guard,
+        baseline=RoleStatus(plan.baseline.slot, base, base_failed, watch.traced[0]),
+        candidate=RoleStatus(plan.candidate.slot, cand, cand_failed, watch.traced[1]),
+        verdict=None if judged is None else judged.verdict,
+        summary=position.reason if position.ended or judged is None else judged.summary,
+        evidence=()
+        if judged is None
+        else tuple(
+            EvidenceStatus(e.signal.value, str(e.edge or e.operation), e.log_e, e.threshold, e.candidate_requests)
+            for e in judged.evidence[:EVIDENCE_MAX]
+        ),
+        findings=()
+        if judged is None
+        else tuple(FindingStatus(f.id, f.signal.value, f.severity.value, f.service, f.sentence) for f in judged.findings[:FINDINGS_MAX]),
+        missing=() if judged is None else tuple(_missing(m, watch) for m in judged.missing[:EVIDENCE_MAX]),
+        waiting_for="" if position.ended else waiting.reason,
+        waiting_until_unix_s=None if position.ended else waiting.until_unix_s,
+        windows=watch.looks,
+        late_spans=state.late_spans,
+        clock_skew_s=state.clock_skew_s,
+        notes=state.notes + (() if judged is None else judged.notes),
+    )
+
+
+def first_status(plan: Plan, stored: Stored) -> RolloutStatus:
+    """A rollout that no guard has acted on yet, or whose driver has not said anything."""
+    nobody = RoleStatus(plan.baseline.slot, 0, 0, 0)
+    position = stored.position
+    return RolloutStatus(
+        id=stored.id, name=stored.name, plan_digest=stored.digest, phase=position.phase, phase_since_unix_s=position.since_unix_s,
+        started_unix_s=stored.started_unix_s, ended_unix_s=stored.ended_unix_s, steps=_steps(plan, position),
+        intended_percent=position.routing(plan).candidate_percent, observed_percent=None, lease_s=plan.traffic.lease_s,
+        generation=stored.generation, guard=stored.guard, baseline=nobody,
+        candidate=RoleStatus(plan.candidate.slot, 0, 0, 0), verdict=None, summary=position.reason, evidence=(), findings=(),
+        missing=(), waiting_for="" if position.ended else "a guard to act on it", waiting_until_unix_s=None, windows=0, late_spans=0,
+        clock_skew_s=None,
+    )  # fmt: skip
+
+
+def _steps(plan: Plan, position: Position) -> tuple[StepStatus, ...]:
+    """The plan's steps and the switch."""
+    over = position.phase in {Phase.COMMITTED, Phase.COMMITTING}
+    weights = [step.weight_percent for step in plan.steps] + [100.0]
+    return tuple(
+        StepStatus(weight, "done" if over or number < position.step else "now" if number == position.step else "to come")
+        for number, weight in enumerate(weights)
+    )
+
+
+def _missing(missing: Missing, watch: Watch) -> MissingStatus:
+    rate = watch.traced_per_s()
+    lacking = max(0, missing.need - missing.have)
+    return MissingStatus(str(missing.operation), missing.signal.value, missing.have, missing.need, lacking / rate if rate > 0 else None)

@@ -1,0 +1,287 @@
+"""The guard's settings: a YAML file at the edge, frozen values inside. Reads files and environment variables, starts nothing.
+
+Secrets never stand in the file: `${env:NAME}` and `${file:/path}` say where they are.
+"""
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from verdigris.errors import VerdigrisError
+from verdigris.plan.identity import IdentityMatch
+from verdigris.plan.yaml_text import read_yaml
+from verdigris.telemetry.live import SETTLE_S
+from verdigris.telemetry.receiver.bounds import IntakeBounds
+from verdigris.telemetry.receiver.listeners import Addresses
+from verdigris.telemetry.receiver.tls import Tls
+from verdigris.telemetry.retention import RetentionBounds
+from verdigris.telemetry.senders import Sender, Senders
+
+SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
+SECRET_BYTES_MAX = 65_536
+PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:(?!\$\{)[^@/\s]+@")
+SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class InvalidSettings(VerdigrisError):
+    """The guard's settings cannot be used. Safe: the guard did not start. Correct what the message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Where the API listens: a Unix socket's path and a TCP `host:port`; either may be left out."""
+
+    unix_socket: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """All settings, with defaults. `database_url` may hold a password: it is not shown."""
+
+    state_folder: Path
+    otlp: Addresses = field(default_factory=Addresses)
+    tls: Tls | None = None
+    senders: Senders = field(default_factory=Senders)
+    settle_s: float = SETTLE_S
+    intake: IntakeBounds = field(default_factory=IntakeBounds)
+    retention: RetentionBounds = field(default_factory=RetentionBounds)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    database_url: str | None = field(default=None, repr=False)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+_Positive = Annotated[int, Field(gt=0)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _checked_address(value: str | None) -> str | None:
+    if value is None:
+        return None
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65_535):  # noqa: PLR2004  ports have 16 bits
+        msg = f"{value!r} is no address; write host:port, for example 127.0.0.1:4317 (port 0: any that is free)"
+        raise ValueError(msg)
+    return value
+
+
+class _Otlp(_Part):
+    grpc: str | None = Field(default=Addresses().grpc, description="address of OTLP/gRPC; null: off")
+    http: str | None = Field(default=Addresses().http, description="address of OTLP/HTTP; null: off")
+
+    _address = field_validator("grpc", "http")(_checked_address)
+
+
+class _Tls(_Part):
+    certificate: str = Field(description="PEM file: the receiver's certificate and its chain")
+    key: str = Field(description="PEM file: its key")
+    client_ca: str | None = Field(default=None, description="PEM file: whoever signs the clients' certificates; makes TLS mutual")
+
+
+class _Sender(_Part):
+    name: str = Field(min_length=1, max_length=200, description="for the record")
+    speaks_for: list[dict[str, str]] = Field(min_length=1, description="resource attributes and their patterns; any of the entries")
+    certificate_sha256: list[str] = Field(default=[], description="fingerprints of client certificates, hex")
+    certificate_names: list[str] = Field(default=[], description="common or alternative names of client certificates")
+    token_sha256: list[str] = Field(default=[], description="SHA-256 of bearer tokens, hex")
+    token: str | None = Field(default=None, description="where a bearer token is: ${env:NAME} or ${file:/path}")
+
+    @field_validator("certificate_sha256", "token_sha256")
+    @classmethod
+    def _hex(cls, values: list[str]) -> list[str]:
+        plain = [value.replace(":", "").lower() for value in values]
+        if bad := next((v for v in plain if not SHA256_HEX.fullmatch(v)), None):
+            msg = f"{bad[:80]!r} is no SHA-256; it has 64 hex digits, with or without colons"
+            raise ValueError(msg)
+        return plain
+
+    @field_validator("token")
+    @classmethod
+    def _reference(cls, value: str | None) -> str | None:
+        if value is not None and not SECRET.fullmatch(value):
+            msg = "a token must not stand in the file; write ${env:NAME} or ${file:/path}"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("speaks_for")
+    @classmethod
+    def _patterns(cls, values: list[dict[str, str]]) -> list[dict[str, str]]:
+        if not all(v and all(v.values()) for v in values):
+            msg = "each entry needs a resource attribute with a pattern, for example service.version: v1; {'': '*'} means any span"
+            raise ValueError(msg)
+        return values
+
+    @model_validator(mode="after")
+    def _credential(self) -> "_Sender":
+        if not (self.certificate_sha256 or self.certificate_names or self.token_sha256 or self.token):
+            msg = "a sender needs a credential; give certificate_sha256, certificate_names, token_sha256 or token"
+            raise ValueError(msg)
+        return self
+
+
+class _Queue(_Part):
+    body_bytes_max: _Positive = Field(default=IntakeBounds().body_bytes_max, description="bytes of one export as received")
+    decoded_bytes_max: _Positive = Field(default=IntakeBounds().decoded_bytes_max, description="bytes of one export after decompression")
+    queue_bytes_max: _Positive = Field(default=IntakeBounds().queue_bytes_max, description="bytes of exports that are not durable yet")
+    queue_spans_max: _Positive = Field(default=IntakeBounds().queue_spans_max, description="spans that are not durable yet")
+    exports_max: _Positive = Field(default=IntakeBounds().exports_max, description="exports under way in each listener")
+    connections_max: _Positive = Field(default=IntakeBounds().connections_max, description="open HTTP connections")
+    free_bytes_min: int = Field(default=IntakeBounds().free_bytes_min, ge=0, description="free disk space below which spans are refused")
+    retry_after_s: _PositiveSeconds = Field(default=IntakeBounds().retry_after_s, description="when refused senders shall come again")
+    reach_ahead_s: _Seconds = Field(default=IntakeBounds().reach_ahead_s, description="how far in the future a span may start")
+
+
+class _Retention(_Part):
+    age_s: _PositiveSeconds = Field(default=RetentionBounds().age_s, description="how long spans are kept")
+    size_bytes_max: _Positive = Field(default=RetentionBounds().size_bytes_max, description="how much disk they may take")
+
+
+class _Api(_Part):
+    unix_socket: str | None = Field(default=None, description="path of the socket for people on this machine")
+    address: str | None = Field(default=None, description="host:port for others")
+
+    _address = field_validator("address")(_checked_address)
+
+
+class _Document(_Part):
+    state_folder: str = Field(description="where the guard keeps spans, evidence and its journal")
+    otlp: _Otlp = Field(default_factory=_Otlp, description="where spans come in")
+    tls: _Tls | None = Field(default=None, description="TLS of both OTLP listeners")
+    senders: list[_Sender] = Field(default=[], max_length=1_000, description="who may send spans, and whose; empty: anyone")
+    settle_s: _Seconds = Field(
+        default=SETTLE_S, le=3_600, description="how long after its end a window is closed, where a plan does not say"
+    )
+    queue: _Queue = Field(default_factory=_Queue, description="how much is taken at once")
+    retention: _Retention = Field(default_factory=_Retention, description="how long spans are kept")
+    api: _Api = Field(default_factory=_Api, description="where people and programs ask")
+    database_url: str | None = Field(default=None, description="PostgreSQL for several guards; null: SQLite in the state folder")
+
+    @field_validator("database_url")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        if value and PASSWORD_IN_URL.search(value):
+            msg = "a password must not stand in the file; write postgresql://guard:${env:NAME}@host/db or ${file:/path} for the whole"
+            raise ValueError(msg)
+        return value
+
+
+def load_settings(path: Path, environ: Mapping[str, str] = os.environ) -> GuardSettings:
+    """Read a settings file. Paths in it are relative to its folder. Raises: InvalidSettings, with every problem in one message."""
+    try:
+        text = path.read_bytes()[: 1 << 20].decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read: {error}"
+        raise InvalidSettings(msg) from error
+    return parse_settings(text, str(path), path.parent, environ)
+
+
+def parse_settings(text: str, source: str, folder: Path, environ: Mapping[str, str]) -> GuardSettings:
+    """Settings from text. Raises: InvalidSettings."""
+    if not text.strip():
+        raise _invalid(source, ["it is empty; begin with state_folder: /var/lib/verdigris"])
+    reading = read_yaml(text)
+    problems = [f"line {p.line}: {p.message}; {p.suggestion}" for p in reading.problems]
+    if problems:
+        raise _invalid(source, problems)
+    try:
+        document = _Document.model_validate(reading.value if reading.value is not None else {})
+    except ValidationError as error:
+        raise _invalid(source, [_problem(e, reading.position) for e in error.errors()]) from None
+    try:
+        return _settings(document, folder, environ)
+    except InvalidSettings as error:
+        raise _invalid(source, [str(error)]) from error
+
+
+def keys() -> dict[str, str]:
+    """Every key with what it means, as `otlp.grpc`: what the documentation must list."""
+    found: dict[str, str] = {}
+    _collect(_Document, "", found)
+    return found
+
+
+def _settings(document: _Document, folder: Path, environ: Mapping[str, str]) -> GuardSettings:
+    senders = []
+    for number, sender in enumerate(document.senders):
+        digests = list(sender.token_sha256)
+        if sender.token:
+            token = _resolved(sender.token, f"senders[{number}].token", folder, environ)
+            digests.append(hashlib.sha256(token.encode()).hexdigest())
+        speaks_for = tuple(IdentityMatch(dict(patterns)) for patterns in sender.speaks_for)
+        names = tuple(sender.certificate_names)
+        senders.append(Sender(sender.name, speaks_for, tuple(sender.certificate_sha256), names, tuple(digests)))
+    tls = document.tls
+    if any(s.certificate_sha256 or s.certificate_names for s in senders) and not (tls and tls.client_ca):
+        msg = "senders: certificates are asked for only with mutual TLS; set tls.client_ca, or give the senders tokens"
+        raise InvalidSettings(msg)
+    queue = document.queue.model_dump()
+    return GuardSettings(
+        state_folder=folder / document.state_folder,
+        otlp=Addresses(document.otlp.grpc, document.otlp.http),
+        tls=Tls(folder / tls.certificate, folder / tls.key, folder / tls.client_ca if tls.client_ca else None) if tls else None,
+        senders=Senders(tuple(senders)),
+        settle_s=document.settle_s,
+        intake=IntakeBounds(**queue, reach_back_s=document.retention.age_s),
+        retention=RetentionBounds(document.retention.age_s, document.retention.size_bytes_max),
+        api=ApiSettings(document.api.unix_socket, document.api.address),
+        database_url=_resolved(document.database_url, "database_url", folder, environ) if document.database_url else None,
+    )
+
+
+def _resolved(text: str, path: str, folder: Path, environ: Mapping[str, str]) -> str:
+    """The text with its secrets in place. Raises: InvalidSettings, which never shows one."""
+
+    def value(found: re.Match[str]) -> str:
+        kind, name = found.groups()
+        if kind == "env":
+            if name not in environ:
+                msg = f"{path}: the environment variable {name} is not set; set it, or write ${{file:/path}}"
+                raise InvalidSettings(msg)
+            return environ[name]
+        try:
+            with (folder / name).open("rb") as file:
+                return file.read(SECRET_BYTES_MAX).decode("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"{path}: cannot read the file {name}: {error}"
+            raise InvalidSettings(msg) from error
+
+    return SECRET.sub(value, text)
+
+
+def _invalid(source: str, problems: list[str]) -> InvalidSettings:
+    return InvalidSettings(f"{source} has {len(problems)} problem{'s' if len(problems) != 1 else ''}:\n  " + "\n  ".join(problems))
+
+
+def _problem(error: Any, position: Any) -> str:
+    """One line: where, what, and a suggestion."""
+    location = tuple(part for part in error["loc"] if isinstance(part, (str, int)))
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "the file"
+    where = f"line {position(location).line}: {path}"
+    if error["type"] == "extra_forbidden":
+        siblings = [key.rpartition(".")[2] for key in keys() if key.rpartition(".")[0] == re.sub(r"\[\d+\]", "[]", path).rpartition(".")[0]]
+        near = difflib.get_close_matches(str(location[-1]), siblings, 1)
+        advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(siblings)}"
+        return f"{where}: there is no such setting; {advice}"
+    if error["type"] == "missing":
+        return f"{where}: is missing; add it"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _collect(model: type[BaseModel], prefix: str, found: dict[str, str]) -> None:
+    for name, info in model.model_fields.items():
+        found[f"{prefix}{name}"] = info.description or ""
+        kind = info.annotation
+        inner = next((k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel)), None)
+        if inner:
+            _collect(inner, f"{prefix}{name}{'[]' if get_origin(kind) is list else ''}.", found)

@@ -1,0 +1,3 @@
+module verdigris.example/collector
+
+go 1.25

@@ -1,0 +1,240 @@
+"""What holds of the records on SQLite and on PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from tests.postgres import postgres
+from tests.unit.plans import PLAN
+
+from verdigris.rollout.position import Position, UnknownFormat
+from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Superseded
+from verdigris.rollout.status import AlreadyRunning, NoSuchRollout
+from verdigris.rollout.transitions import Event, Phase
+
+NOW = 1_790_000_000.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'rollouts.sqlite'}"
+    server: str = request.getfixturevalue("server")
+    engine = sa.create_engine(server)
+    with engine.begin() as connection:
+        tables = ("rollouts", "generations", "journal", "requests", "looks")
+        connection.execute(sa.text("DROP TABLE IF EXISTS " + ", ".join(f"verdigris_{table}" for table in tables)))
+    engine.dispose()
+    return server
+
+
+@pytest.fixture
+def records(url: str) -> Iterator[Records]:
+    kept = Records(url)
+    yield kept
+    kept.close()
+
+
+def submitted(records: Records, name: str = "one") -> str:
+    return records.submit(replace(PLAN, digest=name.ljust(64, "0")), f"envoy:{name}", "ann", "g1", NOW)
+
+
+def claimed(records: Records, rollout_id: str, guard: str = "g1", stale_after_s: float = 60) -> Claim:
+    claim = records.claim(rollout_id, guard, stale_after_s)
+    assert claim is not None
+    return claim
+
+
+def moved(records: Records, claim: Claim, position: Position, event: Event) -> Position:
+    following = position.moved(event, "because", NOW)
+    records.move(claim, following, event, "ann")
+    return following
+
+
+def test_a_submitted_rollout_is_there_after_opening_again(url: str, records: Records) -> None:
+    rollout_id = submitted(records)
+    again = Records(url)
+    stored = again.load(rollout_id)
+    again.close()
+    assert (stored.name, stored.position.phase, stored.term, stored.plan) == ("payments", Phase.PLANNED, 0, PLAN.canonical)
+    assert [e.kind for e in records.journal(rollout_id)] == ["plan.submitted"]
+
+
+def test_a_rollout_is_found_by_the_beginning_of_its_id(records: Records) -> None:
+    one, two = submitted(records, "one"), submitted(records, "two")
+    assert records.load(one).id == one
+    assert records.load("latest").id in {one, two}
+    with pytest.raises(NoSuchRollout, match="more than one"):
+        records.load(one[:8])
+    with pytest.raises(NoSuchRollout, match="there is no rollout 'x%'"):
+        records.load("x%")
+
+
+def test_one_rollout_at_a_time_per_plan_and_per_data_plane(records: Records) -> None:
+    running = submitted(records, "one")
+    with pytest.raises(AlreadyRunning) as same_plan:
+        records.submit(replace(PLAN, digest="one".ljust(64, "0")), "envoy:elsewhere", "ann", "g1", NOW)
+    assert same_plan.value.rollout_id == running
+    with pytest.raises(AlreadyRunning, match="the same data plane"):
+        records.submit(replace(PLAN, digest="f" * 64), "envoy:one", "ann", "g1", NOW)
+
+
+def test_only_one_guard_has_a_claim(records: Records) -> None:
+    rollout_id = submitted(records)
+    claimed(records, rollout_id, "g1")
+    assert records.claim(rollout_id, "g2", stale_after_s=60) is None
+    assert claimed(records, rollout_id, "g2", stale_after_s=0).term == 2
+
+
+def test_a_guard_that_lost_its_claim_can_write_nothing(records: Records) -> None:
+    rollout_id = submitted(records)
+    old = claimed(records, rollout_id, "g1")
+    position = moved(records, old, records.load(rollout_id).position, Event.BEGUN)
+    claimed(records, rollout_id, "g2", stale_after_s=0)
+    before = records.journal(rollout_id)
+    for write in (
+        lambda: records.hear(old),
+        lambda: records.intend(old, NOW, "5 %", {}),
+        lambda: records.note(old, NOW, "verdict", "", {}),
+        lambda: records.move(old, position.moved(Event.READY, "", NOW), Event.READY, "ann"),
+        lambda: records.publish(old, "{}"),
+        lambda: records.keep_reference(old, b"{}"),
+        lambda: records.keep_look(old, 1, 10, "d", b"e"),
+        lambda: records.answered(old, []),
+    ):
+        with pytest.raises(Superseded, match="guard g2 acts"):
+            write()
+    assert records.journal(rollout_id) == before
+    assert records.load(rollout_id).position == position
+
+
+def test_an_earlier_term_of_the_same_guard_is_superseded_too(records: Records) -> None:
+    rollout_id = submitted(records)
+    old = claimed(records, rollout_id, "g1")
+    claimed(records, rollout_id, "g1")
+    with pytest.raises(Superseded):
+        records.hear(old)
+
+
+def test_generations_only_grow_on_one_data_plane_whoever_acts(records: Records) -> None:
+    rollout_id = submitted(records)
+    first = claimed(records, rollout_id)
+    seen = [records.load(rollout_id).generation, records.intend(first, NOW, "5 %", {})]
+    second = claimed(records, rollout_id, "g2", stale_after_s=0)
+    seen += [records.load(rollout_id).generation, records.intend(second, NOW, "5 %", {})]
+    assert seen == sorted(set(seen))
+
+
+def test_the_journal_has_no_gaps_with_many_writers(records: Records) -> None:
+    rollout_id = submitted(records)
+    claim = claimed(records, rollout_id)
+    start = threading.Barrier(4)
+
+    def write(number: int) -> None:
+        start.wait()
+        for _ in range(10):
+            if number % 2:
+                records.ask(rollout_id, "hold", f"p{number}", "", NOW)
+            else:
+                records.note(claim, NOW, "verdict", str(number), {})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert [e.sequence for e in records.journal(rollout_id)] == list(range(1, 42))
+    assert [e.sequence for e in records.journal(rollout_id, after=39)] == [40, 41]
+
+
+def test_two_guards_that_reach_for_one_rollout_at_once_get_different_terms_or_nothing(records: Records) -> None:
+    rollout_id = submitted(records)
+    start = threading.Barrier(2)
+
+    def reach(guard: str) -> Claim | None:
+        start.wait()
+        return records.claim(rollout_id, guard, stale_after_s=60)
+
+    with ThreadPoolExecutor(2) as pool:
+        got = [claim for claim in pool.map(reach, ("g1", "g2")) if claim is not None]
+    assert len(got) == 1
+
+
+def test_a_transition_that_is_kept_twice_is_there_once(records: Records) -> None:
+    rollout_id = submitted(records)
+    claim = claimed(records, rollout_id)
+    position = moved(records, claim, records.load(rollout_id).position, Event.BEGUN)
+    records.move(claim, position, Event.BEGUN, "ann")
+    assert [e.kind for e in records.journal(rollout_id)] == ["plan.submitted", "phase"]
+
+
+def test_an_ended_rollout_can_be_claimed_by_nobody_and_makes_room(records: Records) -> None:
+    rollout_id = submitted(records)
+    claim = claimed(records, rollout_id)
+    position = records.load(rollout_id).position
+    for event in (Event.RETURN_ASKED, Event.BASELINE_IN_FORCE):
+        position = moved(records, claim, position, event)
+    assert records.claim(rollout_id, "g1", stale_after_s=0) is None
+    assert records.unfinished() == []
+    assert records.journal(rollout_id)[-1].kind == "rollout.ended"
+    assert submitted(records) != rollout_id
+
+
+def test_evidence_comes_back_in_order_and_once(records: Records) -> None:
+    rollout_id = submitted(records)
+    claim = claimed(records, rollout_id)
+    records.keep_reference(claim, b"reference")
+    for number in (1, 2, 2, 3):
+        records.keep_look(claim, number, 10 * number, f"d{number}", b"e" * number)
+    assert list(records.looks(rollout_id)) == [(1, 10, b"e"), (2, 20, b"ee"), (3, 30, b"eee")]
+    assert records.load(rollout_id).reference == b"reference"
+
+
+def test_requests_are_answered_once(records: Records) -> None:
+    rollout_id = submitted(records)
+    claim = claimed(records, rollout_id)
+    records.ask(rollout_id, "hold", "ann", "lunch", NOW)
+    records.ask(rollout_id, "abort", "bob", "", NOW)
+    asked = records.asked(claim)
+    assert [(r.kind, r.actor, r.reason) for r in asked] == [("hold", "ann", "lunch"), ("abort", "bob", "")]
+    records.answered(claim, [asked[0].number])
+    assert [r.kind for r in records.asked(claim)] == ["abort"]
+
+
+def test_a_position_of_another_version_is_refused_with_a_reason(records: Records) -> None:
+    rollout_id = submitted(records)
+    claim = claimed(records, rollout_id)
+    records.move(claim, replace(Position().moved(Event.BEGUN, "", NOW), format=99), Event.BEGUN, "ann")
+    with pytest.raises(UnknownFormat, match="format 99"):
+        records.load(rollout_id)
+    assert records.newest() == []
+    assert records.unfinished() == [rollout_id]
+
+
+def test_a_locked_database_is_unavailable_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verdigris.rollout.records.BUSY_WAIT_S", 0.1)
+    url = f"sqlite:///{tmp_path / 'rollouts.sqlite'}"
+    records = Records(url)
+    rollout_id = submitted(records)
+    claim = claimed(records, rollout_id)
+    other = sa.create_engine(url)
+    with other.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with pytest.raises(RecordsUnavailable, match="locked"):
+            records.note(claim, NOW, "verdict", "", {})
+    other.dispose()
+    records.note(claim, NOW, "verdict", "", {})
+    assert [e.sequence for e in records.journal(rollout_id)] == [1, 2]
+    records.close()
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(RecordsUnavailable, match="could not open"):
+        Records(f"sqlite:///{tmp_path / 'nowhere' / 'rollouts.sqlite'}")
