@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pyarrow as pa
 import zstandard
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
@@ -164,7 +164,7 @@ def _partial(content: bytes, *, as_json: bool) -> tuple[int, str]:
     # Read by hand: the test must not depend on which version of the messages is installed.
     outer = _fields(content)
     partial = _fields(outer[1]) if 1 in outer else {}  # type: ignore[arg-type]
-    return int(partial.get(1, 0)), bytes(partial.get(2, b"")).decode()  # type: ignore[arg-type]
+    return int(partial.get(1, 0)), bytes(partial.get(2, b"")).decode()
 
 
 def _fields(message: bytes) -> dict[int, int | bytes]:
@@ -220,7 +220,7 @@ class HeldStore:
 
     def insert(self, batch: pa.RecordBatch | pa.Table) -> None:
         self.waiting.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(15)
         if self.failure:
             raise self.failure
         self.batches.append(batch)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
 from tests.clients.receiving import WAYS, HeldStore, Span, compressed, encoded, protobuf, receiving, sending, until
 
@@ -21,7 +21,7 @@ QUICK = IntakeBounds(group_wait_s=0.001, retry_after_s=0.05)
 
 def run(test: Coroutine[Any, Any, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(30):
             await test
 
     asyncio.run(bounded())
@@ -103,7 +103,7 @@ def test_a_full_queue_is_answered_at_once_with_when_to_come_again(way: str, boun
     async def test() -> None:
         store = HeldStore()
         store.gate.clear()
-        bounds = replace(QUICK, queue_spans_max=3, retry_after_s=1.5) if bound == "spans" else replace(QUICK, queue_bytes_max=2_000)
+        bounds = replace(QUICK, queue_spans_max=3, retry_after_s=1.5) if bound == "spans" else replace(QUICK, queue_bytes_max=900)
         async with receiving(store, bounds=bounds) as receiver, sending(receiver) as client:
             first = asyncio.ensure_future(client.spans(way, [Span(1), Span(2)]))
             await asyncio.to_thread(store.waiting.wait, 20)

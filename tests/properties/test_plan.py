@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
@@ -32,7 +33,7 @@ NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
 SECONDS = st.integers(1, 300) | st.integers(10, 3000).map(lambda n: n / 10)
 RATIO = st.floats(1, 1000)
 SHARE = st.floats(0, 1, exclude_max=True)
-MOMENT = st.datetimes().filter(lambda t: 1971 <= t.year <= 9990).map(lambda t: t.isoformat() + "Z")
+MOMENT = st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1)).map(lambda t: t.replace(microsecond=t.microsecond // 10**5 * 10**5))  # noqa: DTZ001
 ALWAYS = st.sampled_from([True])
 TOLERANCE = st.fixed_dictionaries({}, optional={"ratio": RATIO, "difference": SHARE})
 TOLERANCES: dict[str, st.SearchStrategy[Any]] = {
@@ -73,7 +74,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "operations": [{"match": match, **draw(st.fixed_dictionaries({}, optional=TOLERANCES))} for match in matches],
     }
     document["policy"]["deadline"] = draw(st.integers(1200, 10**6))
-    first, second = draw(st.lists(MOMENT, min_size=2, max_size=2, unique=True).map(sorted))
+    first, second = (t.isoformat() + "Z" for t in sorted(draw(st.lists(MOMENT, min_size=2, max_size=2, unique=True))))
     document["schedule"] = {"freezes": draw(st.sampled_from([[], [{"from": first, "to": second, "reason": draw(LINE)}]]))}
     for key in draw(st.lists(st.sampled_from(["objectives", "policy", "observe", "bake", "schedule"]), unique=True)):
         del document[key]

@@ -14,18 +14,19 @@ LOG = """\
 106.000,green,200,50.0,
 107.000,blue,200,50.0,
 108.000,,0,10000.0,
-109.000,blue,2""".splitlines(keepends=True)
+109.000,,503,2.0,
+110.000,blue,200,2.0,slo""".splitlines(keepends=True)
 
 
 def test_the_log_is_read_in_order_without_its_unfinished_line() -> None:
     answers = read_answers(LOG)
-    assert [answer.due_unix_s for answer in answers] == [100, 101, 102, 103, 104, 105, 106, 107, 108]
+    assert [answer.due_unix_s for answer in answers] == [100, 101, 102, 103, 104, 105, 106, 107, 108, 109]
     assert answers[3] == Answer(103.0, "green", 503, 20.0, "failed")
 
 
 def test_harm_lasts_from_the_first_hurt_request_to_the_candidates_last() -> None:
     harm = harm_of(read_answers(LOG), "green")
-    assert (harm.requests, harm.candidate_requests, harm.unanswered, harm.hurt) == (9, 4, 1, 2)
+    assert (harm.requests, harm.candidate_requests, harm.unanswered, harm.hurt) == (10, 4, 2, 2)
     assert (harm.first_hurt_unix_s, harm.last_candidate_unix_s, harm.exposed_s) == (103, 106, 3)
     assert (harm.requests_exposed, harm.candidate_exposed) == (4, 3)
     # All four requests of that time at green's share of hurt ones: 4 x 2/3.

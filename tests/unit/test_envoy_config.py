@@ -46,14 +46,14 @@ def test_envoy_takes_it(tmp_path: Path, case: str) -> None:
         }  # fmt: skip
     elif case == "names and unix sockets":
         settings |= {"xds": str(tmp_path / "xds"), "subject": "shop.eu-1", "listen": "127.0.0.1:8080"}
-    text = envoy_config(plan(**settings))
+    text = envoy_config(plan(settings))
     validate(text, tmp_path)
     assert yaml.safe_load(text)["layered_runtime"]["layers"][-1]["name"].endswith(".fence")
 
 
 def test_it_does_not_change_with_the_roles_but_for_where_it_starts(tmp_path: Path) -> None:
     folder = str(tmp_path)
-    one, other = (envoy_config(plan(*roles, committed_folder=folder)).splitlines() for roles in (("blue", "green"), ("green", "blue")))
+    one, other = (envoy_config(plan({"committed_folder": folder}, *roles)).splitlines() for roles in (("blue", "green"), ("green", "blue")))
     different = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
     assert different
     assert all("numerator: 0" in a or "all to" in a for a, _ in different)
@@ -65,7 +65,7 @@ def test_a_private_key_does_not_get_into_a_configuration(tmp_path: Path) -> None
     for content in (private, private + public, b"nothing", b""):
         (tmp_path / "key").write_bytes(content)
         with pytest.raises(InvalidToken):
-            envoy_config(plan(token_key=str(tmp_path / "key")))
+            envoy_config(plan({"token_key": str(tmp_path / "key")}))
     with pytest.raises(InvalidToken):
         read_public_keys(tmp_path / "absent")
 

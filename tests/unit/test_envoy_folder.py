@@ -1,16 +1,16 @@
 """The durable default's folder: whole or not at all, and fenced."""
 
 import fcntl
+import os
 from pathlib import Path
 
 import pytest
 from tests.unit.test_envoy_runtime import plan
 
 from verdigris.traffic import envoy_folder
-from verdigris.traffic.data_plane import BASELINE_ONLY, Routing, StaleGeneration
+from verdigris.traffic.data_plane import StaleGeneration
 from verdigris.traffic.envoy_folder import Durable, EnvoyFolder, FolderUnusable
-from verdigris.traffic.envoy_runtime import fractions
-from verdigris.traffic.envoy_settings import envoy_settings
+from verdigris.traffic.envoy_settings import MILLION, envoy_settings
 
 
 @pytest.fixture
@@ -20,17 +20,17 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(root: Path) -> EnvoyFolder:
-    made = EnvoyFolder(envoy_settings(plan(committed_folder=str(root))))
+    made = EnvoyFolder(envoy_settings(plan({"committed_folder": str(root)})))
     made.prepare()
     return made
 
 
 SETTINGS = envoy_settings(plan())
-BASELINE, CANDIDATE = fractions(SETTINGS, BASELINE_ONLY), fractions(SETTINGS, Routing(100.0))
+BASELINE, CANDIDATE = 0, MILLION
 
 
 def test_it_is_made_once_and_empty(folder: EnvoyFolder) -> None:
-    assert folder.read() == Durable({}, 0, closed=False)
+    assert folder.read() == Durable(None, 0, closed=False)
     folder.close_fence(CANDIDATE, 4, whatever=False)
     folder.prepare()
     assert folder.read() == Durable(CANDIDATE, 4, closed=True)
@@ -93,7 +93,7 @@ def test_a_write_that_fails_leaves_what_was(folder: EnvoyFolder, monkeypatch: py
     def full(_number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(envoy_folder.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     for whatever in (False, True):
         with pytest.raises(FolderUnusable, match="No space"):
             folder.close_fence(CANDIDATE, 2, whatever=whatever)

@@ -1,5 +1,6 @@
 """Weights as numerators of runtime keys, and back from what Envoy prints."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,11 +21,11 @@ def slot(name: str) -> Environment:
     return Environment(name, IdentityMatch({"slot": name}), ("127.0.0.1:1",))
 
 
-def plan(baseline: str = "blue", candidate: str = "green", **settings: Setting) -> Plan:
-    return plan_between(slot(baseline), slot(candidate), "envoy", BASE | settings)
+def plan(settings: Mapping[str, Setting] | None = None, baseline: str = "blue", candidate: str = "green") -> Plan:
+    return plan_between(slot(baseline), slot(candidate), "envoy", {**BASE, **(settings or {})})
 
 
-BLUE_GREEN, GREEN_BLUE = envoy_settings(plan()), envoy_settings(plan("green", "blue"))
+BLUE_GREEN, GREEN_BLUE = envoy_settings(plan()), envoy_settings(plan(None, "green", "blue"))
 both_ways = pytest.mark.parametrize("settings", [BLUE_GREEN, GREEN_BLUE], ids=["blue to green", "green to blue"])
 
 hundredths = st.integers(0, 10_000).map(lambda n: n / 100)
@@ -145,10 +146,10 @@ def test_another_configuration_is_told_as_such() -> None:
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Setting], says: str) -> None:
     with pytest.raises(InvalidSettings, match=says):
-        envoy_settings(plan(**settings))
+        envoy_settings(plan(settings))
 
 
 @pytest.mark.parametrize(("baseline", "candidate"), [("blue", "blue"), ("blue", "gr een"), ("blue", "")])
 def test_slots_that_cannot_be_clusters_are_refused(baseline: str, candidate: str) -> None:
     with pytest.raises(InvalidSettings):
-        envoy_settings(plan(baseline, candidate))
+        envoy_settings(plan(None, baseline, candidate))

@@ -16,6 +16,8 @@ from verdigris.cli.plan import app as plan_app
 from verdigris.cli.rollout import NoSuchFile
 from verdigris.cli.rollout import app as rollout_app
 from verdigris.cli.schema import schema_command
+from verdigris.cli.serve import EPILOG as SERVE_EPILOG
+from verdigris.cli.serve import serve_command
 from verdigris.comparison.recordings import UnreadableInput
 from verdigris.errors import VerdigrisError
 from verdigris.plan.identity import InvalidIdentity
@@ -39,6 +41,7 @@ app = typer.Typer(
 app.command("compare")(compare_command)
 app.command("demo")(demo_command)
 app.command("schema")(schema_command)
+app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(plan_app, name="plan")
 
@@ -66,6 +69,16 @@ _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
     (AccessDenied, ExitCode.DENIED),
     (RolloutError, ExitCode.CONFLICT),
 )
+
+
+def _exit_code_of(error: VerdigrisError) -> ExitCode:
+    """What the command ends with. The guard's errors are looked up only where its modules are loaded, which takes a second."""
+    table = _EXIT_OF
+    if "verdigris.server.guard" in sys.modules:
+        from verdigris.cli.serve import exit_codes  # noqa: PLC0415
+
+        table += exit_codes()
+    return next((code for kind, code in table if isinstance(error, kind)), ExitCode.INTERNAL)
 
 
 NOTHING_LEFT = "nothing was judged and nothing is left behind."
@@ -124,7 +137,7 @@ def _run() -> tuple[int | None, str]:
 
 def _refused(errors: Console, error: VerdigrisError) -> ExitCode:
     """The exit code of an error that was told. Being stopped is told later, when no signal can cut it off."""
-    code = next((code for kind, code in _EXIT_OF if isinstance(error, kind)), ExitCode.INTERNAL)
+    code = _exit_code_of(error)
     if code is not ExitCode.INTERRUPTED:
         _tell(errors, type(error).__name__, str(error))
     return code

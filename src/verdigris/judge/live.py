@@ -17,7 +17,7 @@ from verdigris.errors import VerdigrisError
 from verdigris.judge.assurance import REST, needs_of
 from verdigris.judge.betting import combine
 from verdigris.judge.divergence import Array
-from verdigris.judge.live_banks import LiveBanks, advance_live, decided, dispersions, open_live_banks
+from verdigris.judge.live_banks import LiveBanks, advance_live, decided, open_live_banks
 from verdigris.judge.live_findings import Seen, Verdicts, found_in
 from verdigris.judge.live_streams import Counts, LiveStream, LiveStreams, streams_for
 from verdigris.judge.merged import Known, Merged, with_window
@@ -243,7 +243,6 @@ def _seen(state: LiveState) -> Seen:
     log_e, whole, suspect = decided(state.faults)
     faults = [state.streams.streams[i] for i in state.streams.faults]
     weights = np.array([s.weight for s in faults])
-    phi = dispersions(state.faults.rho, *_per_window(state))
     return Seen(
         streams=state.streams,
         faults=tuple(faults),
@@ -251,7 +250,7 @@ def _seen(state: LiveState) -> Seen:
         log_e=log_e,
         whole=whole,
         suspect=suspect,
-        phi=phi,
+        phi=state.faults.phi,
         together=combine(log_e, weights),
         threshold=math.log(1 / state.objectives.defaults.alpha),
         merged=state.merged,
@@ -262,24 +261,16 @@ def _seen(state: LiveState) -> Seen:
     )
 
 
-def _per_window(state: LiveState) -> tuple[Array, Array, Array, Array]:
-    """Mean requests per window of either role, as if each were one instance: for intervals, which decide nothing."""
-    totals = state.totals[:, state.streams.faults]
-    ones = np.ones(totals.shape[1])
-    windows = np.maximum(state.faults.banks.windows[: ones.size], 1.0)
-    return totals[0] / windows, totals[2] / windows, ones, ones
-
-
 def _missing(state: LiveState) -> tuple[Missing, ...]:
     """Questions that a PASS must answer and that have no answer yet."""
     if not state.streams.questions:
         return (Missing(REST, Signal.LATENCY, 0, 1),)
     enough = math.log(1 / state.objectives.defaults.beta)
-    open_ = np.flatnonzero(state.health.banks.log_wealth < enough)
+    open_ = np.flatnonzero(state.health.log_wealth < enough)
     asked = [state.streams.questions[i] for i in open_]
     base_n, base_k, have, _ = state.since_step[:, open_]
     r, d = np.array([s.tolerance.ratio for s in asked]), np.array([s.tolerance.difference for s in asked])
-    needs = needs_of(base_n, base_k, have, np.array([s.expected_rate for s in asked]), r, d, state.health.banks.phi[open_], enough)
+    needs = needs_of(base_n, base_k, have, np.array([s.expected_rate for s in asked]), r, d, state.health.phi[open_], enough)
     return tuple(
         Missing(s.operation, s.signal, round(float(n)), need)
         for s, n, need in zip(asked, have, needs, strict=True)

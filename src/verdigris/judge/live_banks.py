@@ -13,11 +13,14 @@ from verdigris.judge.betting import HALF_LIFE_WINDOWS, Banks, bets_of, open_bank
 from verdigris.judge.divergence import Array, log_e
 from verdigris.judge.tallies import GROUPS_MAX
 
-AGREE_WINDOWS_MIN = 3
-"""No window contributes more than one part in so many of what a stream needs, so at least so many must agree …"""
+BLOCKS_MUST_AGREE = 3
+"""No block contributes more than one part in so many of what a stream needs, so at least so many must agree."""
 
-AGREE_S = 10.0
-"""… and with short windows so many that together they last this long: a burst that is shorter cannot decide."""
+BLOCK_S = 10 / 3
+"""Windows are taken together in blocks of about this length, longer ones singly. A burst that is shorter than three cannot decide.
+
+Only gains are cut, losses are not: cut second by second, a fault that shows in two seconds of three would hardly be found.
+"""
 
 HALF_LIFE_S = 240.0
 """The baseline's rate is forgotten by half in this time, or in 24 windows, whichever is longer."""
@@ -25,12 +28,19 @@ HALF_LIFE_S = 240.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveBanks:
-    """Rows of `banks`: copy by copy, each with all streams.
+    """Rows: copy by copy, each with all streams. Copy 0 has all groups, copy 1 + g all but g.
 
-    Copy 0 has all groups, copy 1 + g all but g. `seen`, shape (streams, GROUPS_MAX): groups that ever had a request of it.
+    `banks` stand where the last full block left them, but know the rates of every window. `pending`, shape (rows, experts), and
+    `held`, (rows,): what the experts gained in the block that is not full, and of how many windows; `log_wealth`, (rows,), has it in.
+    `seen`, shape (streams, GROUPS_MAX): groups that ever had a request of the stream. `phi`, (streams,): the last dispersion.
     """
 
     banks: Banks
+    pending: Array
+    held: Array
+    log_wealth: Array
+    block: int
+    phi: Array
     rho: Array
     swapped: NDArray[np.bool_]
     exact: NDArray[np.bool_]
@@ -39,12 +49,12 @@ class LiveBanks:
     @property
     def copies(self) -> int:
         """How often each stream is kept."""
-        return int(self.banks.log_wealth.size // max(self.rho.size, 1))
+        return int(self.log_wealth.size // max(self.rho.size, 1))
 
 
-def windows_that_must_agree(window_s: float) -> int:
-    """Windows of a fault that it takes at least to be found."""
-    return max(AGREE_WINDOWS_MIN, min(round(AGREE_S / window_s), round(AGREE_S)))
+def windows_in_a_block(window_s: float) -> int:
+    """How many windows are taken together."""
+    return max(1, round(BLOCK_S / window_s))
 
 
 def open_live_banks(
@@ -61,11 +71,23 @@ def open_live_banks(
     banks = open_banks(
         np.tile(r, copies), np.tile(d, copies), 1.0, np.tile(prior_rate, copies),
         sign=-1 if needed is None else 1,
-        clip=None if needed is None else np.tile(needed / windows_that_must_agree(window_s), copies),
+        clip=None if needed is None else np.tile(needed / BLOCKS_MUST_AGREE, copies),
         prior_trials=np.tile(prior_trials, copies),
         half_life_windows=max(HALF_LIFE_WINDOWS, HALF_LIFE_S / window_s),
     )  # fmt: skip
-    return LiveBanks(banks, rho, swapped, (r == 1) & (d == 0), np.zeros((r.size, GROUPS_MAX), bool))
+    rows, block = banks.log_wealth.size, 1 if needed is None else windows_in_a_block(window_s)
+    return LiveBanks(
+        banks=banks,
+        pending=np.zeros((rows, banks.shares.shape[1] - 1)),
+        held=np.zeros(rows),
+        log_wealth=np.zeros(rows),
+        block=block,
+        phi=np.ones(r.size),
+        rho=rho,
+        swapped=swapped,
+        exact=(r == 1) & (d == 0),
+        seen=np.zeros((r.size, GROUPS_MAX), bool),
+    )
 
 
 def advance_live(
@@ -73,7 +95,6 @@ def advance_live(
 ) -> LiveBanks:
     """The banks after one more window. Args: baseline's counts (streams,), the candidate's (streams, GROUPS_MAX), instances (streams,)."""
     copies, whole_n, whole_k = live.copies, cand_n.sum(axis=1), cand_k.sum(axis=1)
-    seen = live.seen | (cand_n > 0)
     fewer_n = [whole_n] + [whole_n - cand_n[:, g] for g in range(copies - 1)]
     fewer_k = [whole_k] + [whole_k - cand_k[:, g] for g in range(copies - 1)]
     swapped = np.tile(live.swapped, copies)
@@ -81,16 +102,25 @@ def advance_live(
     n_c, k_c = np.maximum(np.concatenate(fewer_n), 0.0), np.maximum(np.concatenate(fewer_k), 0.0)
     n_b, n_c = np.where(swapped, n_c, n_b), np.where(swapped, n_b, n_c)
     k_b, k_c = np.minimum(np.where(swapped, k_c, k_b), n_b), np.minimum(np.where(swapped, k_b, k_c), n_c)
-    phi = np.tile(dispersions(live.rho, base_n, whole_n, base_instances, cand_instances), copies)
-    banks = replace(live.banks, phi=phi)
+    phi = dispersions(live.rho, base_n, whole_n, base_instances, cand_instances)
     active = (n_b > 0) & (n_c > 0)
     # Without a group that had no request now the gain is that with all, but for streams whose baseline is the candidate.
     without = np.concatenate([np.ones(live.rho.size, bool)] + [(cand_n[:, g] > 0) | live.swapped for g in range(copies - 1)])
-    gains = _gains(banks, np.tile(live.exact, copies), n_b, k_b, n_c, k_c, active & without)
+    gains = _gains(live.banks, np.tile(live.exact, copies), n_b, k_b, n_c, k_c, active & without)
     same = active & ~without
     gains[same] = gains[np.flatnonzero(same) % live.rho.size]
-    grown = remembering(paid(banks, gains), n_b, k_b, n_c, k_c)
-    return replace(live, banks=_only(banks, grown, active, n_b > 0, n_c > 0), seen=seen)
+    pending, held = live.pending + gains / np.tile(phi, copies)[:, None], live.held + active
+    after = paid(live.banks, pending)
+    full = held >= live.block
+    return replace(
+        live,
+        banks=_seen_more(_where(full, after, live.banks), n_b, k_b, n_c, k_c),
+        pending=np.where(full[:, None], 0.0, pending),
+        held=np.where(full, 0.0, held),
+        log_wealth=np.where(active, after.log_wealth, live.log_wealth),
+        seen=live.seen | (cand_n > 0),
+        phi=np.where((base_n > 0) & (whole_n > 0), phi, live.phi),
+    )
 
 
 def dispersions(rho: Array, base_n: Array, cand_n: Array, base_instances: Array, cand_instances: Array) -> Array:
@@ -103,7 +133,7 @@ def dispersions(rho: Array, base_n: Array, cand_n: Array, base_instances: Array,
 
 def decided(live: LiveBanks) -> tuple[Array, Array, NDArray[np.int_]]:
     """What decides, the evidence with all instances, and the group without which it is weakest (−1 for none), for each stream."""
-    logs = live.banks.log_wealth.reshape(live.copies, live.rho.size)
+    logs = live.log_wealth.reshape(live.copies, live.rho.size)
     whole = logs[0]
     several = live.seen.sum(axis=1) > 1
     left_out = live.seen.T[: live.copies - 1] & several[None, :]
@@ -127,15 +157,23 @@ def _gains(banks: Banks, exact: NDArray[np.bool_], n_b: Array, k_b: Array, n_c: 
     return gains
 
 
-def _only(before: Banks, after: Banks, active: NDArray[np.bool_], base: NDArray[np.bool_], cand: NDArray[np.bool_]) -> Banks:
-    """`after` where something was seen, `before` where not."""
+def _where(rows: NDArray[np.bool_], one: Banks, other: Banks) -> Banks:
+    """What the experts own: of `one` in these rows, of `other` elsewhere."""
+    return replace(
+        other,
+        shares=np.where(rows[:, None], one.shares, other.shares),
+        log_wealth=np.where(rows, one.log_wealth, other.log_wealth),
+        windows=np.where(rows, one.windows, other.windows),
+    )
+
+
+def _seen_more(banks: Banks, n_b: Array, k_b: Array, n_c: Array, k_c: Array) -> Banks:
+    """With this window's rates in what is expected, of a role that had requests."""
+    after = remembering(banks, n_b, k_b, n_c, k_c)
     return replace(
         after,
-        shares=np.where(active[:, None], after.shares, before.shares),
-        log_wealth=np.where(active, after.log_wealth, before.log_wealth),
-        windows=np.where(active, after.windows, before.windows),
-        base_n=np.where(base, after.base_n, before.base_n),
-        base_k=np.where(base, after.base_k, before.base_k),
-        cand_n=np.where(cand, after.cand_n, before.cand_n),
-        cand_k=np.where(cand, after.cand_k, before.cand_k),
+        base_n=np.where(n_b > 0, after.base_n, banks.base_n),
+        base_k=np.where(n_b > 0, after.base_k, banks.base_k),
+        cand_n=np.where(n_c > 0, after.cand_n, banks.cand_n),
+        cand_k=np.where(n_c > 0, after.cand_k, banks.cand_k),
     )

@@ -39,6 +39,9 @@ USUAL_TRIALS = 10.0
 PRIOR_TRIALS_MAX = 1000.0
 """What was learned before the rollout counts for at most so many trials: times change."""
 
+SWAPPED_PRIOR = 0.25
+"""Where the question is whether the candidate has less of something, the first bets are on a quarter of it."""
+
 OUTCOMES: tuple[tuple[Signal, str, float], ...] = (
     (Signal.ERRORS, "errors", ERRORS),
     (Signal.REFUSED_MORE, "refused", REFUSED),
@@ -327,6 +330,9 @@ class _Laying:
         *, edge: Edge | None = None, swapped: bool = False,
     ) -> int:  # fmt: skip
         prior, trials = _prior(PRIOR_OF.get(signal, 0.01), rate.bad, n)
+        if swapped:
+            # What is predicted here is the candidate's rate, and what is looked for is that it fell.
+            prior, trials = prior * SWAPPED_PRIOR, PRIOR_TRIALS
         return self._add(LiveStream(signal, operation, edge, tolerance, weight, rate.rho, prior, trials, swapped=swapped), n)
 
     def _health(self, learned: LearnedOperation, signal: Signal, tolerance: Tolerance, rate: LearnedRate) -> int:

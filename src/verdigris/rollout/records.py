@@ -77,6 +77,15 @@ _REQUESTS = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("done", sa.Boolean, nullable=False),
 )  # fmt: skip
+_GUARDS = sa.Table(
+    "verdigris_guard_journal", _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("guard", sa.String(200), nullable=False),
+    sa.Column("unix_s", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(60), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+)  # fmt: skip
 _LOOKS = sa.Table(
     "verdigris_looks", _METADATA,
     sa.Column("rollout_id", sa.String(40), primary_key=True),
@@ -213,6 +222,18 @@ class Records:
                 sa.select(_JOURNAL).where(_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.sequence > after).order_by(_JOURNAL.c.sequence)
             ).all()
         return [RolloutEvent(row.sequence, row.unix_s, row.kind, row.actor, row.text, json.loads(row.data)) for row in rows]
+
+    def note_guard(self, guard: str, now_unix_s: float, kind: str, text: str, data: Mapping[str, object]) -> None:
+        """An entry of a guard's own journal: what belongs to no rollout."""
+        with self._transaction(f"record {kind}") as connection:
+            entry = {"guard": guard, "unix_s": now_unix_s, "kind": kind, "text": text, "data": json.dumps(data, sort_keys=True)}
+            connection.execute(_GUARDS.insert().values(**entry))
+
+    def guard_journal(self, limit: int = 1_000) -> Sequence[tuple[str, str, str, dict[str, object]]]:
+        """The last entries, the oldest first: guard, kind, text, data."""
+        with self._transaction("read the guards' journal") as connection:
+            rows = connection.execute(sa.select(_GUARDS).order_by(_GUARDS.c.number.desc()).limit(limit)).all()
+        return [(row.guard, row.kind, row.text, json.loads(row.data)) for row in reversed(rows)]
 
     # -- acting -------------------------------------------------------------------------------------------------------------
 

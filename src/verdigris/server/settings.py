@@ -36,10 +36,11 @@ class InvalidSettings(VerdigrisError):
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Where the API listens: a Unix socket's path and a TCP `host:port`; either may be left out."""
+    """Where the API listens: a Unix socket's path and a TCP `host:port`; and the file that says whose tokens are taken."""
 
     unix_socket: str | None = None
     address: str | None = None
+    actors: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ class _Retention(_Part):
 class _Api(_Part):
     unix_socket: str | None = Field(default=None, description="path of the socket for people on this machine")
     address: str | None = Field(default=None, description="host:port for others")
+    actors: str | None = Field(default=None, description="file with a list of {actor, role, sha256}: who may ask over TCP")
 
     _address = field_validator("address")(_checked_address)
 
@@ -234,7 +236,9 @@ def _settings(document: _Document, folder: Path, environ: Mapping[str, str]) -> 
         settle_s=document.settle_s,
         intake=IntakeBounds(**queue, reach_back_s=document.retention.age_s),
         retention=RetentionBounds(document.retention.age_s, document.retention.size_bytes_max),
-        api=ApiSettings(document.api.unix_socket, document.api.address),
+        api=ApiSettings(
+            document.api.unix_socket, document.api.address, folder / document.api.actors if document.api.actors else None
+        ),
         database_url=_resolved(document.database_url, "database_url", folder, environ) if document.database_url else None,
     )
 

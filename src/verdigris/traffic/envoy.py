@@ -62,6 +62,7 @@ class EnvoyDataPlane:
         """
         until_s = now_s() + lease_s  # before anything can hold us up
         self._check(generation, routing, lease_s)
+        self._newest = max(self._newest, generation)  # from here on a return fences this one too
         async with self._acting:
             self._check_over(generation)
             try:
@@ -74,7 +75,6 @@ class EnvoyDataPlane:
             self._check_newer(generation, before.newest, fenced)
             answer_s = min(ANSWER_S_MAX, lease_s / 2)
             give_up_s = now_s() + answer_s
-            self._newest = max(self._newest, generation)  # from here on a return fences this one too
             version = await self._server.hold(
                 self._settings.lease_layer, fractions(self._settings, routing), {self._settings.generation_key: generation}, until_s
             )
@@ -118,17 +118,20 @@ class EnvoyDataPlane:
         # The way back waits for no other act: the folder has a lock of its own, and its word is above theirs.
         guarded: contextlib.AbstractAsyncContextManager[object] = contextlib.nullcontext() if whatever else self._acting
         async with guarded:
-            weights = fractions(self._settings, routing)
+            weight = fractions(self._settings, routing)[self._settings.weight_key()]
+            if whatever:
+                await self._withdraw()  # first what is quickest: this ends the lease, the folder makes it durable and keeps others out
             unwritten: FolderUnusable | None = None
             try:
                 over = max(generation, self._newest) if whatever else generation
-                self._newest = await asyncio.to_thread(self._folder.close_fence, weights, over, whatever=whatever)
+                self._newest = await asyncio.to_thread(self._folder.close_fence, weight, over, whatever=whatever)
             except FolderUnusable as error:
                 if not whatever:
                     raise
                 unwritten = error
             self._newest = max(self._newest, generation)
-            await self._withdraw()
+            if not whatever:
+                await self._withdraw()
             committed = not whatever
             split = await self._seen(
                 lambda f: f.generation is None and f.committed is committed and f.routing.agrees_with(routing), now_s() + ANSWER_S_MAX

@@ -100,6 +100,7 @@ static_resources:
             virtual_hosts:
             - name: {s.subject}
               domains: ["*"]
+              request_headers_to_remove: [x-envoy-external-address]
               # Tried again only if the request cannot have reached a service: the connection failed, or was closed before the request was
               # sent, or the service said that it did not take it. So nothing is done twice, whatever the method.
               retry_policy:

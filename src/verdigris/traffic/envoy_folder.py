@@ -3,7 +3,7 @@
 ```
 <committed_folder>/current → tree-…     replaced as a whole, by renaming a symbolic link
     durable/   the committed weight, and the newest generation that is over
-    fence/     the committed weight again while closed; empty while a lease may hold
+    fence/     while closed: the committed weight again, no copies, no chosen users; while a lease may hold: empty
 ```
 Envoy puts `durable` below the guard's lease and `fence` above it. So a closed fence holds against whatever a late guard still sends.
 """
@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,9 +38,11 @@ class FolderUnusable(TrafficError):
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """What the folder holds: numerators by runtime key, the newest generation that is over, and whether the fence is closed."""
+    """What the folder holds: the weight (a numerator of a million; None before anything was committed), the newest generation that is
+    over, and whether the fence is closed.
+    """
 
-    weights: Mapping[str, int]
+    weight: int | None = None
     fenced: int = 0
     closed: bool = False
 
@@ -52,28 +54,33 @@ class EnvoyFolder:
         self._root = Path(settings.committed_folder)
         self._fenced_key = settings.fenced_key
         self._weight_key = settings.weight_key()
+        slots = (settings.first.slot, settings.second.slot)
+        self._off = tuple(key(slot) for slot in slots for key in (settings.mirror_key, settings.chosen_key))
 
     def prepare(self) -> None:
         """Make the folder if there is none; Envoy watches it from its start. Raises: FolderUnusable."""
         with _translated(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
             if not (self._root / CURRENT).exists():
-                self._write(Durable({}))
+                self._write(Durable())
 
     def read(self) -> Durable:
         """What is there. Raises: FolderUnusable."""
         with _translated(self._root):
             durable = self._values(DURABLE)
             fence = self._values(FENCE)
-            fenced = durable.pop(self._fenced_key, "0")
-            weights = {key: int(value.split()[1]) for key, value in durable.items()}
-            return Durable(weights, int(fenced), closed=self._weight_key in fence)
+            weight = durable.get(self._weight_key)
+            return Durable(
+                None if weight is None else int(weight.split()[1]),
+                int(durable.get(self._fenced_key, "0")),
+                closed=self._weight_key in fence,
+            )
 
-    def close_fence(self, weights: Mapping[str, int], fenced: int, *, whatever: bool) -> int:
-        """Make these weights the durable default, in force above any lease; generations up to `fenced` are over.
+    def close_fence(self, weight: int, fenced: int, *, whatever: bool) -> int:
+        """Make this weight the durable default, in force above any lease; generations up to `fenced` are over.
 
         Args:
-            weights: numerators of a million by runtime key.
+            weight: the second slot's, a numerator of a million.
             fenced: generation; never lowers what is there.
             whatever: go on without the lock, and over a newer fence: for the way back.
         Returns: the newest generation that is over now.
@@ -85,8 +92,8 @@ class EnvoyFolder:
             except (FolderUnusable, ValueError):
                 if not whatever:
                     raise
-                before = Durable({})  # the way back does not depend on what stood there
-            wanted = Durable(dict(weights), max(fenced, before.fenced), closed=True)
+                before = Durable()  # the way back does not depend on what stood there
+            wanted = Durable(weight, max(fenced, before.fenced), closed=True)
             if wanted == before:
                 return before.fenced
             if not whatever and before.fenced >= fenced:
@@ -115,10 +122,10 @@ class EnvoyFolder:
 
     def _write(self, durable: Durable) -> None:
         tree = self._root / f"tree-{time.time_ns():020d}-{secrets.token_hex(4)}"
-        fractions = {key: f"numerator: {value}\ndenominator: MILLION\n" for key, value in durable.weights.items()}
+        weight = {} if durable.weight is None else {self._weight_key: _fraction(durable.weight)}
         files = {
-            DURABLE: fractions | {self._fenced_key: f"{durable.fenced}\n"},
-            FENCE: fractions if durable.closed else {},
+            DURABLE: weight | {self._fenced_key: f"{durable.fenced}\n"},
+            FENCE: weight | dict.fromkeys(self._off, _fraction(0)) if durable.closed else {},
         }
         for part, contents in files.items():
             folder = tree / part
@@ -157,6 +164,10 @@ class EnvoyFolder:
                         raise FolderUnusable(msg) from None
                     time.sleep(0.01)
             yield
+
+
+def _fraction(numerator: int) -> str:
+    return f"numerator: {numerator}\ndenominator: MILLION\n"
 
 
 def _bounded(file: Path) -> str:

@@ -49,7 +49,7 @@ class Upstream:
                     self.heads.append(head)
                 writer.write(self._answer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self._writers.discard(writer)

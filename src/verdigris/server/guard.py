@@ -1,0 +1,268 @@
+"""The guard: telemetry in, rollouts acted on, an API for people. Puts the rooms together and takes them apart in a safe order.
+
+Started in this order, stopped in the reverse: span store, intake, records, rollouts, API, listeners. What is acknowledged is durable
+before anything stops, and leases end by themselves.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from verdigris.errors import VerdigrisError
+from verdigris.plan.document import load_plan
+from verdigris.plan.plan import Plan
+from verdigris.plan.settings import resolve_secrets
+from verdigris.rollout.control import GuardControl
+from verdigris.rollout.position import Position
+from verdigris.rollout.records import Records, RecordsUnavailable
+from verdigris.rollout.status import RolloutControl
+from verdigris.rollout.surroundings import Settled, Surroundings, TelemetryState
+from verdigris.rollout.workflow import Acting
+from verdigris.server.actors import read_actors
+from verdigris.server.api import make_api
+from verdigris.server.serving import Serving, TlsFiles, serve_api
+from verdigris.server.settings import GuardSettings
+from verdigris.server.unix_socket import SOCKET_NAME
+from verdigris.telemetry.chdb_store import ChdbStore
+from verdigris.telemetry.clock import GuardClock
+from verdigris.telemetry.live import LiveTelemetry
+from verdigris.telemetry.receiver.intake import Intake
+from verdigris.telemetry.receiver.listeners import Receiver
+from verdigris.telemetry.retention import Retention
+from verdigris.traffic.data_plane import DataPlane
+from verdigris.traffic.open import open_data_plane
+
+REFUSALS_EVERY_S = 5.0
+KEEP_SPANS_S = 600
+"""While rollouts run, so much is kept whatever the retention says: their windows are still being read."""
+
+log = logging.getLogger("verdigris.guard")
+
+
+class CannotStart(VerdigrisError):
+    """The guard cannot use its state folder. Safe: nothing was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A running guard."""
+
+    name: str
+    settings: GuardSettings
+    control: RolloutControl
+    receiver: Receiver
+    telemetry: LiveTelemetry
+    acting: Acting
+    serving: Serving
+
+    def health(self) -> Mapping[str, object]:
+        """How it is, for anyone who can connect: counts and states, no names of people and no secrets."""
+        return _health(self.name, self.telemetry, self.acting) | {"otlp": _ports(self.receiver)}
+
+
+@contextlib.asynccontextmanager
+async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
+    """A guard, until the end of the block.
+
+    Raises: CannotStart, StoreError, RecordsUnavailable, CannotListen, ListenerFailed, TlsUnusable, InvalidActors: then nothing runs.
+    """
+    folder = _made(settings.state_folder)
+    name = _name_of(folder)
+    clock = GuardClock()
+    async with contextlib.AsyncExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(ChdbStore(folder / "spans")))
+        telemetry = LiveTelemetry(store, clock, settle_s=settings.settle_s)
+        stack.callback(telemetry.close)
+        records = stack.enter_context(contextlib.closing(Records(_records_url(settings))))
+        refusals = _Refusals(records, name, clock)
+        intake = Intake(
+            store,
+            clock=clock,
+            senders=settings.senders,
+            bounds=settings.intake,
+            folder=folder / "spans",
+            on_stored=telemetry.observe,
+            on_refused=refusals.count,
+        )
+        telemetry.fed_by(intake)
+        receiver = Receiver(intake, settings.otlp, settings.tls)
+        stack.push_async_callback(receiver.stop)
+        acting = Acting(records, name, _read_canonical, _open_plane, lambda plan: Surroundings(_Windows(telemetry, plan), clock))
+        control = GuardControl(records, acting, load_plan, _read_canonical)
+        for background in (
+            refusals.run(),
+            Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
+        ):
+            await stack.enter_async_context(_beside(background))
+        await refusals.note("guard.started", f"guard {name} was started")
+        await receiver.start()
+        await stack.enter_async_context(acting.running(_dbos_url(settings)))
+        app = make_api(
+            control, lambda: _health(name, telemetry, acting) | {"otlp": _ports(receiver)}, read_actors(settings.api.actors, "local")
+        )
+        api = settings.api
+        serving = await stack.enter_async_context(
+            serve_api(app, Path(api.unix_socket) if api.unix_socket else folder / SOCKET_NAME, _host_port(api.address), _api_tls(settings))
+        )
+        yield Guard(name, settings, control, receiver, telemetry, acting, serving)
+        log.info("stopping; leases end by themselves, and the baseline has the traffic until a guard runs again")
+        await refusals.note("guard.stopped", f"guard {name} was stopped")
+
+
+@contextlib.asynccontextmanager
+async def run_local(plan_text: str, state_folder: Path) -> AsyncIterator[Guard]:
+    """A guard in this process, with default settings, for one rollout. The plan is read first. Raises: as `open_guard`, InvalidPlan."""
+    load_plan(plan_text)
+    async with open_guard(GuardSettings(state_folder=state_folder)) as guard:
+        yield guard
+
+
+class _Windows:
+    """One plan's windows out of the telemetry of all: the port that a rollout is given."""
+
+    def __init__(self, telemetry: LiveTelemetry, plan: Plan) -> None:
+        self._telemetry, self._plan = telemetry, plan
+
+    async def settled(self, after_unix_s: int) -> Settled:
+        observation = self._plan.observation
+        found = await self._telemetry.settled(
+            self._plan.identity, after_unix_s, window_s=observation.window_s, settle_s=observation.settle_s
+        )
+        return Settled(found.until_unix_s, found.windows)
+
+    def state(self) -> TelemetryState:
+        health = self._telemetry.health(self._plan.identity)
+        skews = [role.clock_skew_s for role in (health.baseline, health.candidate) if role.clock_skew_s is not None]
+        return TelemetryState(health.late_spans, max(skews, key=abs, default=None), health.notes)
+
+
+class _Refusals:
+    """Spans that were refused, added up and written to the guard's journal every few seconds: refused is refused and recorded."""
+
+    def __init__(self, records: Records, guard: str, clock: GuardClock) -> None:
+        self._records, self._guard, self._clock = records, guard, clock
+        self._counts: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def count(self, sender: str, reason: str, spans: int, example: str) -> None:
+        """Called from the decoders' threads; one assignment, so no lock."""
+        before, _ = self._counts.get((sender, reason), (0, ""))
+        self._counts[sender, reason] = (before + spans, example)
+
+    async def note(self, kind: str, text: str, data: Mapping[str, object] | None = None) -> None:
+        """One entry of the guard's journal. It is not what a rollout stands on: where it cannot be written, that is logged."""
+        try:
+            await asyncio.to_thread(self._records.note_guard, self._guard, self._clock.now_unix_s(), kind, text, data or {})
+        except RecordsUnavailable as error:
+            log.warning("%s", error)
+
+    async def run(self) -> None:
+        """Write what was counted, for ever."""
+        while True:
+            await asyncio.sleep(REFUSALS_EVERY_S)
+            counted, self._counts = self._counts, {}
+            for (sender, reason), (spans, example) in counted.items():
+                text = f"{spans} spans of sender {sender} were refused: {reason}"
+                await self.note("telemetry.refused", text, {"sender": sender, "reason": reason, "spans": spans, "example": example})
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "spans").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        msg = f"the state folder {folder} cannot be used: {error.strerror or error}; give the guard one that it may write"
+        raise CannotStart(msg) from error
+    return folder.resolve()
+
+
+def _name_of(folder: Path) -> str:
+    """This guard's name, the same after a restart: it stands in the folder."""
+    file = folder / "guard-name"
+    try:
+        if not file.exists():
+            fresh = file.with_suffix(".new")
+            fresh.write_text(f"{socket.gethostname()[:60]}-{secrets.token_hex(3)}\n", encoding="utf-8")
+            fresh.replace(file)
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        msg = f"{file} cannot be written: {error.strerror or error}; free space, or give the guard a folder that it may write"
+        raise CannotStart(msg) from error
+
+
+def _read_canonical(canonical: bytes) -> Plan:
+    return load_plan(canonical.decode())
+
+
+@contextlib.asynccontextmanager
+async def _open_plane(plan: Plan) -> AsyncIterator[DataPlane]:
+    settings = resolve_secrets(plan.traffic.settings, os.environ)
+    async with open_data_plane(replace(plan, traffic=replace(plan.traffic, settings=settings))) as plane:
+        yield plane
+
+
+def _records_url(settings: GuardSettings) -> str:
+    if settings.database_url is None:
+        return f"sqlite:///{settings.state_folder.resolve() / 'rollouts.sqlite'}"
+    _, _, rest = settings.database_url.partition("://")
+    return f"postgresql+psycopg://{rest}"
+
+
+def _dbos_url(settings: GuardSettings) -> str:
+    if settings.database_url is None:
+        return f"sqlite:///{settings.state_folder.resolve() / 'workflows.sqlite'}"
+    _, _, rest = settings.database_url.partition("://")
+    return f"postgresql://{rest}"
+
+
+def _host_port(address: str | None) -> tuple[str, int] | None:
+    if address is None:
+        return None
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _api_tls(settings: GuardSettings) -> TlsFiles | None:
+    """The API shows the same certificate as the receivers. People are known by their tokens, not by certificates."""
+    return TlsFiles(settings.tls.certificate, settings.tls.key) if settings.tls else None
+
+
+def _needed_from(acting: Acting, clock: GuardClock) -> int | None:
+    return int(clock.now_unix_s()) - KEEP_SPANS_S if acting.drivers else None
+
+
+def _ports(receiver: Receiver) -> dict[str, object]:
+    return {"grpc_port": receiver.grpc_port, "http_port": receiver.http_port}
+
+
+def _health(name: str, telemetry: LiveTelemetry, acting: Acting) -> dict[str, object]:
+    seen = telemetry.health()
+    fields = {
+        f.name: getattr(seen, f.name) for f in dataclasses.fields(seen) if f.name not in {"refused_by_sender", "baseline", "candidate"}
+    }
+    return {
+        "guard": name,
+        "telemetry": fields | {"store": seen.store.value},
+        "rollouts": {rollout_id: _position(driver.position) for rollout_id, driver in acting.drivers.items()},
+        "cannot_resume": dict(acting.refused),
+    }
+
+
+def _position(position: Position) -> str:
+    return position.phase.value
