@@ -8,15 +8,18 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from verdigris.cli.exit_codes import ExitCode
+from verdigris.errors import VerdigrisError
 from verdigris.server.connection import state_folder
-from verdigris.server.guard import Guard, open_guard
-from verdigris.server.settings import GuardSettings, load_settings
-from verdigris.telemetry.receiver.listeners import Addresses
+
+if TYPE_CHECKING:
+    from verdigris.server.guard import Guard
+    from verdigris.server.settings import GuardSettings
 
 EPILOG = """[bold]Examples[/]
 
@@ -46,6 +49,10 @@ def serve_command(
     It runs until Ctrl-C or SIGTERM. Then nothing new is taken, what was acknowledged is durable, and leases end by themselves: the
     baseline gets the traffic until a guard runs again, which goes on with every rollout where it was.
     """
+    # The guard's parts take a second to load, which the other commands need not wait for.
+    from verdigris.server.settings import GuardSettings, load_settings  # noqa: PLC0415
+    from verdigris.telemetry.receiver.listeners import Addresses  # noqa: PLC0415
+
     chosen = load_settings(settings) if settings is not None else GuardSettings(state_folder=state_folder(state))
     if state is not None:
         chosen = replace(chosen, state_folder=state)
@@ -57,7 +64,9 @@ def serve_command(
     return 0
 
 
-async def _serve(settings: GuardSettings, *, json_output: bool) -> None:
+async def _serve(settings: "GuardSettings", *, json_output: bool) -> None:
+    from verdigris.server.guard import open_guard  # noqa: PLC0415
+
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -71,7 +80,7 @@ async def _serve(settings: GuardSettings, *, json_output: bool) -> None:
                 loop.remove_signal_handler(number)  # a second Ctrl-C ends it at once
 
 
-def _tell(guard: Guard, *, json_output: bool) -> None:
+def _tell(guard: "Guard", *, json_output: bool) -> None:
     """Where it listens, once everything does."""
     settings = guard.settings
     where = {
@@ -101,3 +110,24 @@ def _bound(address: str | None, port: int | None) -> str | None:
 
 def _address(given: str | None, default: str | None) -> str | None:
     return default if given is None else None if given == "none" else given
+
+
+def exit_codes() -> tuple[tuple[type[VerdigrisError], ExitCode], ...]:
+    """The exit codes of the guard's own errors."""
+    from verdigris.rollout.records import RecordsUnavailable  # noqa: PLC0415
+    from verdigris.server.actors import InvalidActors  # noqa: PLC0415
+    from verdigris.server.guard import CannotStart  # noqa: PLC0415
+    from verdigris.server.settings import InvalidSettings  # noqa: PLC0415
+    from verdigris.server.unix_socket import CannotListen  # noqa: PLC0415
+    from verdigris.telemetry.receiver.otlp_grpc import ListenerFailed  # noqa: PLC0415
+    from verdigris.telemetry.receiver.tls import TlsUnusable  # noqa: PLC0415
+
+    return (
+        (RecordsUnavailable, ExitCode.STORE),
+        (CannotStart, ExitCode.CANNOT_WRITE),
+        (CannotListen, ExitCode.CANNOT_WRITE),
+        (ListenerFailed, ExitCode.CANNOT_WRITE),
+        (TlsUnusable, ExitCode.USAGE),
+        (InvalidSettings, ExitCode.USAGE),
+        (InvalidActors, ExitCode.USAGE),
+    )

@@ -37,7 +37,7 @@ class Case:
     green: Behaviour
     expected: Expected
     kill_guard_at_percent: float | None = None
-    rate_per_s: float = 250.0
+    rate_per_s: float = 300.0
 
 
 _CLINIC = Behaviour("1.8.2", at="scheduling")

@@ -54,7 +54,7 @@ otlp:
 
 def serve_command(settings: Path) -> Sequence[str]:
     """`verdigris serve`, by this interpreter and this installation."""
-    return (sys.executable, "-c", _PROGRAM, "serve", "--settings", str(settings))
+    return (sys.executable, "-c", _PROGRAM, "serve", "--verbose", "--settings", str(settings))
 
 
 async def _answers(guard: Guard) -> None:
