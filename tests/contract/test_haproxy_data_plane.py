@@ -130,6 +130,10 @@ async def test_a_lease_that_haproxy_does_not_keep_moves_nothing(harness: Haproxy
         await plane.apply(1, Routing(100.0), 61.0)
     assert told(await plane.observe()).routing == BASELINE_ONLY
     assert (await harness.send(20)).candidate == 0
+    await plane.apply(2, Routing(50.0), LONG_S)
+    with pytest.raises(NotSupported, match="60 s at most"):
+        await plane.apply(2, Routing(100.0), 61.0)
+    assert told(await plane.observe()).routing == Routing(50.0)
 
 
 # -- the fence between guards -----------------------------------------------------------------------------------------------------

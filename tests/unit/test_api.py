@@ -212,11 +212,17 @@ def test_a_store_that_fails_is_told_in_its_own_words(run: Run, monkeypatch: pyte
     run(check)
 
 
-def test_strange_ids_are_unknown(run: Run) -> None:
+def test_strange_ids_are_unknown_and_not_looked_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("a%2Fb", "%2e%2e", "..%2fhealth", "%00", "%ff%fe", "x" * 129, "%E2%80%AE", "*", "-x", "a%0d%0ab")
 
     async def check(guard: Guard) -> None:
         await guard.start()
+
+        async def never(*_: object) -> Any:
+            pytest.fail("no such id may be looked up")
+
+        monkeypatch.setattr(guard.control, "status", never)
+        monkeypatch.setattr(guard.control, "events", never)
         for name in names:
             for path in (f"/v1/rollouts/{name}", f"/v1/rollouts/{name}/events"):
                 answer = await guard.local.get(path)
@@ -283,24 +289,39 @@ def test_what_is_not_http_is_hung_up_on(run: Run) -> None:
     run(check)
 
 
-def test_idle_connections_are_closed_and_their_number_is_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "IDLE_MAX_S", 0.2)
+def test_the_number_of_connections_is_bounded_per_listener(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "CONNECTIONS_MAX", 5)
 
     async def check(guard: Guard) -> None:
         opened = [await asyncio.open_connection("127.0.0.1", guard.port) for _ in range(8)]
-        for _, writer in opened[:5]:
-            writer.write(b"GET /v1/health HT")  # and then nothing
         for reader, _ in opened[5:]:
-            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):  # at once
-                await reader.readexactly(1)
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await asyncio.wait_for(reader.readexactly(1), serving.IDLE_MAX_S / 2)
         # The socket has connections of its own.
         assert (await guard.local.get("/v1/health")).status_code == 200
-        for reader, _ in opened[:5]:
-            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-                await reader.readexactly(1)
+        opened[0][1].write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await opened[0][0].readline() == b"HTTP/1.1 200 OK\r\n"
         for _, writer in opened:
             writer.close()
+
+    run(check)
+
+
+def test_a_connection_that_brings_nothing_is_closed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "IDLE_MAX_S", 0.2)
+
+    async def check(guard: Guard) -> None:
+        started = await guard.start()
+        async with guard.local.stream("GET", f"/v1/rollouts/{started}/watch") as answer:
+            chunks = answer.aiter_raw()
+            for sent in (b"", b"GET /v1/health HT", b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nX: "):
+                reader, writer = await asyncio.open_connection("127.0.0.1", guard.port)
+                writer.write(sent)
+                with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                    await asyncio.wait_for(reader.readexactly(1), 5)
+                writer.close()
+            for _ in range(3):  # a request that takes its time is not idle
+                await anext(chunks)
 
     run(check)
 

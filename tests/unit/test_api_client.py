@@ -166,6 +166,22 @@ def test_a_rollout_that_ran_before_is_not_taken_for_ones_own(run: Run) -> None:
     run(check)
 
 
+def test_a_start_that_somebody_else_made_a_moment_before_is_not_ones_own(run: Run) -> None:
+    async def check(control: ScriptedControl, lossy: Lossy, client: RemoteControl) -> None:
+        rollouts, empty = control.rollouts, [True]
+        first = await control.start(PLAN, "bob")
+
+        async def late():  # type: ignore[no-untyped-def]  # noqa: ANN202
+            return [] if empty and empty.pop() else await rollouts()
+
+        control.rollouts = late  # type: ignore[method-assign]
+        with pytest.raises(AlreadyRunning) as caught:
+            await client.start(PLAN, "alice")
+        assert caught.value.rollout_id == first.id
+
+    run(check)
+
+
 @pytest.mark.parametrize("took_effect", [False, True])
 def test_what_does_no_harm_twice_is_asked_again_and_the_rest_is_not(run: Run, took_effect: bool) -> None:  # noqa: FBT001
     async def check(control: ScriptedControl, lossy: Lossy, client: RemoteControl) -> None:

@@ -32,6 +32,7 @@ from verdigris.plan.policy import Policy, Tolerance
 from verdigris.plan.problems import InvalidPlan, Problem
 from verdigris.plan.scalars import Text
 from verdigris.plan.settings import ENVOY_TLS, SETTINGS, AdapterSetting, MissingSecret, resolve_secrets
+from verdigris.plan.yaml_text import PROBLEMS_MAX
 
 SHORT = """\
 version: 1
@@ -376,6 +377,10 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_lines() -> None:
     assert [(p.line, p.column, p.path) for p in problems(text)] == [
         (2, 7, "name"), (9, 9, "candidate.slot"), (14, 10, "traffic.lease"), (18, 5, "steps[0].maximun"), (19, 13, "steps[1].weight"),
     ]  # fmt: skip
+
+
+def test_so_many_problems_are_told_and_no_more() -> None:
+    assert len(problems(SHORT + "".join(f"key_{i:020}: 1\n" for i in range(5000)))) == PROBLEMS_MAX
 
 
 def test_the_error_says_what_it_is_about_in_one_line() -> None:

@@ -31,6 +31,9 @@ ACTOR = "demo"
 MARKER = ".verdigris-demo"
 """In a folder that is ours: a folder without it that has something in it is left alone."""
 
+STOPPED = frozenset({Phase.HOLDING, Phase.FROZEN})
+"""Where a rollout waits for people. There are none here, so it is an end, and never the expected one."""
+
 _AFTER_END_S = 2.0
 """The users stay so long after the end: what they meet then belongs to the ending."""
 _AFTER_KILL_S = 4.0
@@ -181,7 +184,7 @@ async def _rollout(case: Case, scene: Scene, pace: Pace, audience: Audience) -> 
             for task in (watching, checking):
                 task.cancel()
             await asyncio.gather(watching, checking, return_exceptions=True)
-    if status.phase in TERMINAL or case.kill_guard_at_percent is None:
+    if status.phase in TERMINAL | STOPPED or case.kill_guard_at_percent is None:
         return status, None
     audience.stage(f"the guard is killed at {status.observed_percent:g} %")
     scene.guard.process.send(signal.SIGKILL)
@@ -193,12 +196,12 @@ async def _rollout(case: Case, scene: Scene, pace: Pace, audience: Audience) -> 
 
 
 async def _watch(control: RolloutControl, rollout_id: str, until_percent: float | None, audience: Audience) -> RolloutStatus:
-    """Shows the rollout until its end, or until the proxy says that this much of the traffic goes to the candidate."""
+    """Shows the rollout until its end, until it stops and waits for people, or until this much of the traffic goes to the candidate."""
     events: list[RolloutEvent] = []
     async for status in control.watch(rollout_id):
         events += await control.events(rollout_id, after=events[-1].sequence if events else 0)
         audience.status(status, events)
-        if status.phase in TERMINAL:
+        if status.phase in TERMINAL | STOPPED:
             return status
         if until_percent is not None and status.phase is Phase.WATCHING and (status.observed_percent or 0.0) >= until_percent:
             return status

@@ -36,7 +36,7 @@ from verdigris.plan.problems import InvalidPlan, Path, Problem, path_text
 from verdigris.plan.scalars import unix_s
 from verdigris.plan.settings import SETTINGS, MissingSecret, read_settings, resolve_secrets, settings_schema
 from verdigris.plan.validation import Validation
-from verdigris.plan.yaml_text import BYTES_MAX, read_yaml
+from verdigris.plan.yaml_text import BYTES_MAX, PROBLEMS_MAX, read_yaml
 
 __all__ = [
     "BYTES_MAX",
@@ -91,7 +91,7 @@ def check_plan(text: str, *, source: str = "plan") -> CheckedPlan:
             validation.tell(("objectives",), str(error), "correct the tolerance or level", at_key=True)
     problems = sorted([*reading.problems, *validation.problems], key=lambda p: (p.line, p.column, p.path))
     if plan is None or problems:
-        raise InvalidPlan(problems, source)
+        raise InvalidPlan(problems[:PROBLEMS_MAX], source)
     return CheckedPlan(plan, tuple(sorted(warnings, key=lambda p: (p.line, p.column, p.path))))
 
 

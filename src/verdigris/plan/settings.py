@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from verdigris.errors import VerdigrisError
@@ -19,6 +19,8 @@ from verdigris.plan.scalars import Address, Kind, Reads, Text, Truth, told, wron
 
 SECRET_ENDINGS = ("_token", "_password", "_secret")
 GUARDS_MAX = 16
+GIVEN_MAX = 50
+"""More settings than any adapter has."""
 
 _LINE = r"[^\n\t]+"
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62})"
@@ -214,7 +216,7 @@ class _AnySetting:
         return value
 
 
-Settings = dict[str, Annotated[Setting, _AnySetting()]]
+Settings = Annotated[dict[str, Annotated[Setting, _AnySetting()]], Field(max_length=GIVEN_MAX)]
 """The settings as they are written."""
 
 

@@ -31,7 +31,7 @@ from verdigris.plan.fields import (
 )
 from verdigris.plan.problems import Path, Problem, path_text, quoted
 from verdigris.plan.scalars import told
-from verdigris.plan.yaml_text import Reading, Value
+from verdigris.plan.yaml_text import PROBLEMS_MAX, Reading, Value
 
 KEYS_TOLD = 12
 _EDITED_ELSEWHERE = {
@@ -106,7 +106,8 @@ class Validation:
         try:
             return TypeAdapter(section).validate_python(value)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
+            # Telling costs more than reading: a text of nothing but mistakes shall not keep anyone busy.
+            for detail in error.errors(include_url=False)[:PROBLEMS_MAX]:
                 self._explain(detail, path)
             return None
 

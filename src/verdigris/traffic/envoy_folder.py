@@ -69,12 +69,9 @@ class EnvoyFolder:
         with _translated(self._root):
             durable = self._values(DURABLE)
             fence = self._values(FENCE)
-            weight = durable.get(self._weight_key)
-            return Durable(
-                None if weight is None else int(weight.split()[1]),
-                int(durable.get(self._fenced_key, "0")),
-                closed=self._weight_key in fence,
-            )
+            text = durable.get(self._weight_key)
+            weight = None if text is None else int(text.split()[1])
+            return Durable(weight, int(durable.get(self._fenced_key, "0")), closed=self._weight_key in fence)
 
     def close_fence(self, weight: int, fenced: int, *, whatever: bool) -> int:
         """Make this weight the durable default, in force above any lease; generations up to `fenced` are over.

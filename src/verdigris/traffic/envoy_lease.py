@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from envoy.service.discovery.v3 import discovery_pb2  # type: ignore[import-untyped]
-from envoy.service.runtime.v3 import rtds_pb2, rtds_pb2_grpc  # type: ignore[import-untyped]
 
 from verdigris.traffic.data_plane import TrafficError
 from verdigris.traffic.envoy_settings import MILLION, Address, EnvoySettings
+from verdigris.traffic.xds_messages import RUNTIME_TYPE, STREAM_METHOD, DiscoveryRequest, DiscoveryResponse, Resource, Runtime
 
 log = logging.getLogger(__name__)
 
-RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 REQUEST_BYTES_MAX = 256 * 1024
 """Of one message from a proxy: its node description lists extensions, some tens of kilobytes."""
 
@@ -83,7 +81,7 @@ class _Stream:
         self.sent = ""
 
 
-class LeaseServer(rtds_pb2_grpc.RuntimeDiscoveryServiceServicer):  # type: ignore[misc]  # generated code is untyped
+class LeaseServer:
     """Tells runtime layers to Envoys. One per listening address and process; subjects share it."""
 
     def __init__(self) -> None:
@@ -101,7 +99,9 @@ class LeaseServer(rtds_pb2_grpc.RuntimeDiscoveryServiceServicer):  # type: ignor
             msg = f"{listen} is reachable from outside this machine, and weights are not sent in plain text; set the TLS files"
             raise CannotListen(msg)
         server = grpc.aio.server(options=_OPTIONS)
-        rtds_pb2_grpc.add_RuntimeDiscoveryServiceServicer_to_server(self, server)
+        service, method = STREAM_METHOD
+        stream = grpc.stream_stream_rpc_method_handler(self.StreamRuntime, DiscoveryRequest.FromString, DiscoveryResponse.SerializeToString)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: stream}),))
         target = f"unix:{listen.path}" if listen.path else str(listen)
         try:
             port = server.add_secure_port(target, credentials) if credentials else server.add_insecure_port(target)
@@ -219,7 +219,7 @@ class LeaseServer(rtds_pb2_grpc.RuntimeDiscoveryServiceServicer):  # type: ignor
 
     async def _subscription(self, first: Any, context: Any) -> str:
         names = list(first.resource_names)
-        if first.type_url not in {"", RUNTIME} or len(names) != 1:
+        if first.type_url not in {"", RUNTIME_TYPE} or len(names) != 1:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "subscribe to one runtime layer")
         return str(names[0])
 
@@ -259,18 +259,18 @@ class LeaseServer(rtds_pb2_grpc.RuntimeDiscoveryServiceServicer):  # type: ignor
 
 
 def _response(name: str, version: str, values: Mapping[str, int], numbers: Mapping[str, int], left_s: float | None) -> Any:
-    runtime = rtds_pb2.Runtime(name=name)
+    runtime = Runtime(name=name)
     for key, numerator in values.items():
         fraction = runtime.layer.get_or_create_struct(key)
         fraction.update({"numerator": numerator, "denominator": "MILLION"})
         assert numerator <= MILLION  # noqa: S101  # made by `fractions`
     for key, number in numbers.items():
         runtime.layer[key] = number
-    resource = discovery_pb2.Resource(name=name, version=version)
+    resource = Resource(name=name, version=version)
     resource.resource.Pack(runtime)
     if left_s is not None and math.isfinite(left_s):
         resource.ttl.FromNanoseconds(int(left_s * 1e9))
-    response = discovery_pb2.DiscoveryResponse(version_info=version, nonce=secrets.token_hex(8), type_url=RUNTIME)
+    response = DiscoveryResponse(version_info=version, nonce=secrets.token_hex(8), type_url=RUNTIME_TYPE)
     response.resources.add().Pack(resource)
     return response
 

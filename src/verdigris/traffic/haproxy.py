@@ -3,7 +3,7 @@
 How HAProxy decides stands in the configuration (`haproxy_config`); why it is done so, in decision 9. Here only: what is
 written in which order, and what is read back.
 
-1. A lease is a row of a table, one per generation, that HAProxy lets fade by its own clock. It is renewed by `apply` and by nothing else.
+1. A lease is a row of a table, one per generation, that HAProxy stops counting by its own clocks. `apply` renews it, and nothing else.
 2. A row counts only while the map names its generation. The map is replaced as a whole, by version: who read an older one is refused.
 3. What the map says also stands in its file, for HAProxy's next start. HAProxy first, then the file: between the two, a restart
    of HAProxy goes to the older default.
@@ -113,17 +113,15 @@ class HaproxyDataPlane:
         self._refuse_ended(generation, begun_s)
         durable = await self._durable()
         self._refuse_older(generation, durable)
-        # 2. The row. It counts only once the map names it, so that one for a longer lease than HAProxy keeps moves nothing.
+        # 2. The row. A new one counts only once the map names it; one that counts already is looked at before it is changed.
+        #    Either way, asking for a longer lease than HAProxy keeps moves nothing.
+        row = await self._row(generation)
+        self._refuse_longer(row, lease_s)
         await self._admin.write_row(
             self._names.lease_table, str(generation), share=share, chosen=chosen, until_ms=until_ms & CLOCK_BITS, rate=RENEWED
         )
-        row = await self._row(generation)
-        if row is not None and row.period_ms < lease_ms(lease_s):
-            msg = (
-                f"HAProxy keeps a lease for {row.period_ms / 1000:g} s at most, asked were {lease_s:g} s; shorten traffic.lease, or "
-                "configure HAProxy from this plan (`verdigris traffic haproxy-config`)"
-            )
-            raise NotSupported(msg)
+        if row is None:
+            self._refuse_longer(await self._row(generation), lease_s)
         # 3. The map names it, in HAProxy, then in the file. Nothing to do when this only renews.
         self._refuse_stale(generation)
         if (durable.newest, durable.lease) != (generation, generation):
@@ -227,6 +225,14 @@ class HaproxyDataPlane:
         if self._lease is not None and self._lease.generation == generation and now_s >= self._lease.until_s:
             msg = f"the lease of generation {generation} ended before it was renewed; nothing was changed: observe, then use a newer one"
             raise StaleGeneration(msg, generation)
+
+    def _refuse_longer(self, row: Row | None, lease_s: float) -> None:
+        if row is not None and row.period_ms < lease_ms(lease_s):
+            msg = (
+                f"HAProxy keeps a lease for {row.period_ms / 1000:g} s at most, asked were {lease_s:g} s; shorten traffic.lease, or "
+                "configure HAProxy from this plan (`verdigris traffic haproxy-config`)"
+            )
+            raise NotSupported(msg)
 
     def _shares(self, routing: Routing) -> tuple[int, int]:
         """What the row holds: the second slot's share in millionths, and the slot of the chosen users."""

@@ -26,9 +26,9 @@ class Sending:
     def __init__(self, endpoint: str) -> None:
         """Connects when there is something to send."""
         self._exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=5)
-        # Small batches often: encoding a large one would hold the interpreter while a request waits for it.
+        # An export is answered when its spans are durable; a busy disk takes its time, and then one large batch must do.
         self.processor = BatchSpanProcessor(
-            self._exporter, max_queue_size=16_384, schedule_delay_millis=_DELAY_MS, max_export_batch_size=128
+            self._exporter, max_queue_size=16_384, schedule_delay_millis=_DELAY_MS, max_export_batch_size=2048
         )
 
     def finish(self) -> None:
