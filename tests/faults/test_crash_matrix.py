@@ -1,0 +1,94 @@
+"""kill -9 before and after every durable step of a rollout, then a restart: the same end, weights as recorded, nothing acted twice."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.faults.crashing import Point, SavedWorld, killed, live
+from tests.unit.plans import PLAN, plan
+from tests.unit.rollout_world import behaving
+
+from verdigris.plan.objectives import Objectives
+from verdigris.plan.plan import Observation, Plan, Required
+from verdigris.plan.policy import Policy, Tolerance
+from verdigris.rollout.records import Records
+from verdigris.rollout.status import RolloutEvent
+from verdigris.traffic.data_plane import Routing
+
+QUICK: Plan = plan(
+    objectives=Objectives(Policy(errors_pass=Tolerance(1.5, 0.02), latency_margin_pass=0.6)),
+    observation=Observation(window_s=1, settle_s=1.0, reference_s=4.0),
+    steps=(
+        replace(PLAN.steps[0], minimum_s=2, required=Required(passed=False, candidate_requests=50)),
+        replace(PLAN.steps[1], minimum_s=2, maximum_s=200),
+    ),
+    bake_s=2,
+)
+RATE = 3_000
+
+GOOD = [("move", n) for n in range(1, 10)] + [("intend", n) for n in range(1, 5)] + [("apply", n) for n in range(1, 4)]
+GOOD += [("note", 1), ("note", 2), ("keep_reference", 1), ("keep_look", 1), ("keep_look", 4), ("commit", 1)]
+BAD = [("return_to_baseline", 1), ("move", 4), ("move", 5), ("note", 2), ("apply", 1), ("keep_look", 2)]
+
+
+def world_of(candidate: str) -> SavedWorld:
+    return SavedWorld(rate_per_s=RATE, candidate=behaving(failed=0.2) if candidate == "bad" else behaving())
+
+
+def journal(folder: Path) -> list[RolloutEvent]:
+    records = Records(f"sqlite:///{folder / 'rollouts.sqlite'}")
+    entries = list(records.journal(records.load("latest").id))
+    records.close()
+    return entries
+
+
+def test_the_points_below_are_all_that_there_are(tmp_path: Path) -> None:
+    """A durable step that is added to a rollout must be added to the matrix."""
+    calls = live(tmp_path, QUICK, world_of("good"), None)
+    counted = {name: calls.count(name) for name in set(calls)}
+    assert {name: counted[name] for name in ("move", "intend", "apply", "keep_reference", "commit")} == {
+        "move": 9, "intend": 4, "apply": 3, "keep_reference": 1, "commit": 1,
+    }  # fmt: skip
+    assert set(counted) == {name for name, _ in GOOD}
+
+
+CASES = [
+    (candidate, Point(call, number, took_effect), away_s)
+    for candidate, points in (("good", GOOD), ("bad", BAD))
+    for call, number in points
+    # A guard that is back at once still has its lease; one that comes late finds that it has ended.
+    for took_effect, away_s in (
+        (False, 0.5),
+        (True, 30.0),
+        *(((False, 30.0), (True, 0.5)) if call in {"apply", "commit", "keep_look"} else ()),
+    )
+]
+
+
+@pytest.mark.parametrize(("candidate", "point", "away_s"), CASES, ids=str)
+def test_restart_reaches_the_same_end(tmp_path: Path, candidate: str, point: Point, away_s: float) -> None:
+    assert killed(tmp_path, QUICK, world_of(candidate), point)
+    world = world_of(candidate)
+    live(tmp_path, QUICK, world, None, away_s=away_s)
+
+    entries = journal(tmp_path)
+    phases = [str(e.data["to"]) for e in entries if e.kind == "phase"]
+    if candidate == "good":
+        assert phases[-1] == "committed"
+        assert world.default == Routing(100.0)
+        # Each phase once: nothing was done twice. Only where a weight was lost with its guard may it go back instead; never forward.
+        assert phases.count("committing") == phases.count("committed") == 1
+    else:
+        assert phases[-2:] == ["returning", "rolled back"]
+        assert world.default == Routing(0.0)
+        assert "committing" not in phases
+    assert [e.sequence for e in entries] == list(range(1, len(entries) + 1))
+    assert [e.kind for e in entries].count("rollout.ended") == 1
+
+    intended = {e.data["generation"]: e.data["candidate_percent"] for e in entries if e.kind == "weight.intended"}
+    put_in_force = [(generation, percent) for _, generation, percent in world.applied if percent > 0]
+    assert all(intended.get(generation) == percent for generation, percent in put_in_force)
+    generations = [generation for generation, _ in put_in_force]
+    assert generations == sorted(set(generations))
+    percents = [percent for _, percent in put_in_force]
+    assert percents == sorted(percents)
