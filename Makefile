@@ -46,7 +46,7 @@ fuzz: setup ## mutate real bodies for minutes: FUZZ_SECONDS=300
 	@$(CARGO) run --quiet --release --locked --manifest-path native/Cargo.toml --example fuzz -- --seconds $${FUZZ_SECONDS:-300}
 
 docs: setup ## write the parts of docs/ that are made from code
-	@.venv/bin/verdigris schema compare > docs/compare.schema.json
+	@scripts/docs
 
 clean: ## remove all that was made
 	rm -rf .venv .tools build native/target .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache src/verdigris/*.so

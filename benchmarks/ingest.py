@@ -78,15 +78,9 @@ class Template:
         body = bytearray()
         wanted: list[tuple[int, int, int]] = []
         for (service, role), members in by_resource.items():
-            named = (
-                ("service.name", service),
-                ("service.version", role),
-                ("host.name", "node-7"),
-                ("service.instance.id", f"{service}-{role}-1"),
-            )
-            resource_bytes = b"".join(
-                field(1, attribute(k, v)) for k, v in (*named, ("telemetry.sdk.language", "go"), ("os.type", "linux"))
-            )
+            named = {"service.name": service, "service.version": role, "host.name": "node-7", "service.instance.id": f"{service}-{role}-1"}
+            named |= {"telemetry.sdk.language": "go", "os.type": "linux"}
+            resource_bytes = b"".join(field(1, attribute(k, v)) for k, v in named.items())
             encoded = []
             for trace, place in members:
                 duration = int(chance.lognormvariate(0, 0.3) * 1_000_000 * (TRACE_SPANS - place))
@@ -275,26 +269,31 @@ def main() -> int:
         json.dump(found, sys.stdout)
         return 0
     waits, looks = found["waits"] or [0.0], found["looks"] or [0.0]
+    kept, cores = max(1, found["kept"]), found["cpu_s"] / (options.seconds + options.window + 4)
+    versions = f"chDB {version('chdb')}, grpcio {version('grpcio')}"
+    answered, p99, longest = (f"{waits[int(at * (len(waits) - 1))] * 1000:.0f} ms" for at in (0.5, 0.99, 1))
+    looked = sorted(looks)[len(looks) // 2]
+    rows = [
+        ("acknowledged durable", f"{rate:,.0f} spans/s", f"{found['acknowledged']:,} in all, refused {found['refused_spans']:,}"),
+        (
+            "kept",
+            f"{found['kept']:,} spans",
+            f"lost {found['acknowledged'] - found['kept']:,}, {found['size_bytes'] / kept:.0f} bytes each",
+        ),
+        ("in windows", f"{found['traces'] * TRACE_SPANS:,} spans", f"late {found['late']:,}"),
+        ("answer", answered, f"p99 {p99}, longest {longest}"),
+        ("look at the windows", f"{looked:.2f} s", f"longest {max(looks):.2f} s, {len(looks)} windows of {options.window} s"),
+        (
+            "guard's processor time",
+            f"{found['cpu_s'] / kept * 1e6:.1f} µs/span",
+            f"{cores:.2f} processors; clients {found['client_cpu_s']:.0f} s",
+        ),
+    ]
     print(
-        f"{platform.machine()}, {os.cpu_count()} processors shared with {options.clients} clients, chDB {version('chdb')}, grpcio {version('grpcio')}"
+        f"{platform.machine()}, {os.cpu_count()} processors shared with {options.clients} clients, load {os.getloadavg()[0]:.1f}, {versions}"
     )
-    print(
-        f"acknowledged durable   {rate:>12,.0f} spans/s   {found['acknowledged']:,} in {options.seconds:.0f} s, refused {found['refused_spans']:,}"
-    )
-    print(
-        f"kept                   {found['kept']:>12,} spans     lost: {found['acknowledged'] - found['kept']:,}   {found['size_bytes'] / max(1, found['kept']):.0f} bytes each"
-    )
-    print(f"in windows             {found['traces'] * TRACE_SPANS:>12,} spans     late: {found['late']:,}")
-    print(
-        f"answer                 {waits[len(waits) // 2] * 1000:>12.0f} ms        p99 {waits[len(waits) * 99 // 100] * 1000:.0f} ms, longest {waits[-1] * 1000:.0f} ms"
-    )
-    print(
-        f"look at the windows    {sorted(looks)[len(looks) // 2]:>12.2f} s         longest {max(looks):.2f} s, windows of {options.window} s, {len(looks)} looks"
-    )
-    cores = found["cpu_s"] / (options.seconds + options.window + 4)
-    print(
-        f"guard's processor time {found['cpu_s'] / max(1, found['kept']) * 1e6:>12.1f} µs/span   {cores:.2f} of {os.cpu_count()} processors; clients {found['client_cpu_s']:.0f} s"
-    )
+    for what, figure, more in rows:
+        print(f"{what:<23}{figure:>18}   {more}")
     memory = found["memory"]
     marks = [memory[len(memory) * n // 10] for n in range(10)] + [memory[-1]]
     print("memory over time       " + "  ".join(f"{int(at)}s {mb}MB" for at, mb in marks))

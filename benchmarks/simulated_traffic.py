@@ -559,11 +559,11 @@ def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0, *,
     asked = [streams_for(live_reference(run, policy), Objectives(policy)) for run in runs]
     faults = [tuple(s.streams[i] for i in s.faults) for s in asked]
     counted = [live_counts(run, streams) for run, streams in zip(runs, faults, strict=True)]
-    whole = _live_trail(runs, faults, counted, policy, weight, tempered=tempered, groups=0)
+    whole = live_trail(runs, faults, counted, policy, weight, tempered=tempered, groups=0)
     # Leaving an instance out only lowers what decides: runs that never crossed with all of them need no second look.
     near = [i for i, trail in enumerate(whole) if trail.crossed(policy, faults[i], weight).size]
     some = ([runs[i] for i in near], [faults[i] for i in near], [counted[i] for i in near])
-    least = dict(zip(near, _live_trail(*some, policy, weight, tempered=tempered, groups=GROUPS_MAX), strict=True)) if near else {}
+    least = dict(zip(near, live_trail(*some, policy, weight, tempered=tempered, groups=GROUPS_MAX), strict=True)) if near else {}
     made = []
     for i, trail in enumerate(whole):
         decided = least.get(i, trail)
@@ -573,7 +573,7 @@ def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0, *,
 
 
 @dataclass(frozen=True)
-class _Trail:
+class LiveTrail:
     """What decides after each window, shape (windows, streams)."""
 
     log_e: Array
@@ -593,10 +593,10 @@ class _Trail:
         return np.asarray(top + np.log((1 - weights.sum()) * np.exp(-top) + (weights * np.exp(self.log_e - top[:, None])).sum(axis=1)))
 
 
-def _live_trail(
+def live_trail(
     runs: Sequence[Rollout], faults: Sequence[tuple[LiveStream, ...]], counted: Sequence[LiveCounts], policy: Policy, weight: float, *,
     tempered: bool, groups: int,
-) -> list[_Trail]:  # fmt: skip
+) -> list[LiveTrail]:  # fmt: skip
     """All runs advanced as one; runs with the same setting have the same windows."""
     together = [s for streams in faults for s in streams]
     if not tempered:
@@ -614,7 +614,7 @@ def _live_trail(
         banks = advance_live(banks, base_n[:, t], base_k[:, t], cand_n[:, :, t], cand_k[:, :, t], b_instances, c_instances)
         trail[t] = decided(banks)[0]
     ends = np.cumsum([0, *(len(streams) for streams in faults)])
-    return [_Trail(trail[:, start:end]) for start, end in pairwise(ends)]
+    return [LiveTrail(trail[:, start:end]) for start, end in pairwise(ends)]
 
 
 def most_by_chance(runs: int, level: float, unlikely: float = 1e-4) -> int:

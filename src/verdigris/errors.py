@@ -1,14 +1,17 @@
 """The tree of everything Verdigris raises on purpose. Each error says what went wrong, what is safe now and what to do.
 
+The first level; `…` has further kinds below it, in the same module or room.
+
 VerdigrisError
-├── InvalidIdentity          plan: a role's match cannot be read
-├── InvalidPolicy            plan: a tolerance or level is out of range
-├── InvalidPlan              plan: a plan cannot be read or contradicts itself
-├── IllegalTransition        rollout: an event cannot happen in this phase
-├── RolloutError …           rollout: what was asked is not possible now
-├── TrafficError …           traffic: the data plane refused or could not be reached
-├── StoreError               telemetry: the span store refused or failed
-└── SourceError …            telemetry.sources: an input cannot be opened or read
+├── plan        InvalidIdentity, InvalidPolicy, InvalidPlan, MissingSecret
+├── judge       NothingToLearn, InvalidReference, OutOfOrder
+├── telemetry   StoreError …, SourceError …, ExportRefused …, ListenerFailed, TlsUnusable, UnknownSender, TooManyWatches
+├── traffic     TrafficError …, InvalidToken
+├── rollout     IllegalTransition, UnknownFormat, RecordsUnavailable, Superseded, RolloutError …
+├── server      CannotStart, CannotListen, InvalidActors, InvalidSettings
+├── comparison  AmbiguousIdentity, UnreadableInput
+├── demo        DemoError …
+└── cli         CannotWrite, NoSuchFile, Stopped, UnreadableFile, WrongLifetime
 """
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import gzip
+import io
 import json
 import threading
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,6 +97,8 @@ def encoded(spans: Sequence[Span], way: str) -> bytes:
 def compressed(body: bytes, encoding: str) -> bytes:
     if encoding == "gzip":
         return gzip.compress(body)
+    if encoding == "deflate":
+        return zlib.compress(body)
     return zstandard.ZstdCompressor().compress(body) if encoding == "zstd" else body
 
 
@@ -127,7 +131,7 @@ class Sending:
             return await self._grpc(body, headers or {})
         kind = "application/json" if way == "http+json" else "application/x-protobuf"
         told = {"Content-Type": kind, "Content-Encoding": encoding} | dict(headers or {})
-        async with self.session.post(self.url, data=body, headers=told) as answer:
+        async with self.session.post(self.url, data=io.BytesIO(body), headers=told | {"Content-Length": str(len(body))}) as answer:
             content = await answer.read()
             assert answer.content_type == kind, (answer.status, content)
             after = answer.headers.get("Retry-After")

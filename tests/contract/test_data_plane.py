@@ -129,6 +129,7 @@ async def test_an_older_generation_is_refused_and_changes_nothing(harness: Harne
 async def test_another_adapter_learns_the_newest_generation_from_the_proxy(harness: Harness) -> None:
     await (await harness.open()).apply(5, Routing(10.0), LONG_S)
     other = await harness.open()
+    await harness.pass_time(0.8)  # the proxy has found it
     split = told(await other.observe())
     assert (split.routing, split.generation) == (Routing(10.0), 5), "opening an adapter must not disturb what is in force"
     with pytest.raises(StaleGeneration):
@@ -197,7 +198,8 @@ async def test_a_return_is_never_refused(harness: Harness) -> None:
 async def test_a_return_needs_no_control_connection(harness: Harness) -> None:
     needs(harness, Feature.CONTROL_CONNECTION)
     plane = await harness.open()
-    await plane.apply(1, Routing(50.0), LONG_S)
+    mirror_percent = 50.0 if Feature.MIRROR in harness.features else 0.0
+    await plane.apply(1, Routing(50.0, mirror_percent, chosen_users=Feature.CHOSEN_USERS in harness.features), LONG_S)
     await harness.cut_control()
     assert told(await plane.return_to_baseline(1)).routing == BASELINE_ONLY
     assert (await harness.send(50)).candidate == 0

@@ -6,8 +6,10 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from tests.contract.data_planes.certificates import Authority
 from tests.contract.data_planes.envoy import EnvoyHarness, envoy_harness
@@ -15,10 +17,12 @@ from tests.contract.data_planes.requests import Upstream, send, wait_until
 
 from verdigris.plan.plan import Setting
 from verdigris.traffic.data_plane import BASELINE_ONLY, NotSupported, OutcomeUnknown, Routing, StaleGeneration, TrafficError
-from verdigris.traffic.envoy import open_envoy
+from verdigris.traffic.envoy import EnvoyDataPlane, open_envoy
 from verdigris.traffic.envoy_admin import ProxyClock
 from verdigris.traffic.envoy_folder import EnvoyFolder
-from verdigris.traffic.envoy_lease import CannotListen
+from verdigris.traffic.envoy_lease import CannotListen, LeaseServer, now_s
+from verdigris.traffic.envoy_settings import Address
+from verdigris.traffic.xds_messages import RUNTIME_TYPE, STREAM_METHOD, DiscoveryRequest, DiscoveryResponse, Resource
 
 pytestmark = pytest.mark.anyio
 
@@ -61,14 +65,32 @@ async def test_what_was_sent_into_a_cut_network_is_unknown_and_is_not_sent_again
     await plane.apply(1, Routing(10.0), LONG_S)
     harness.relay.cut()
     with pytest.raises(OutcomeUnknown):
-        await plane.apply(2, Routing(60.0), 2.0)
-    # Envoy gives the silent connection up within a second; what hung in it is lost, and it finds us again.
-    await asyncio.sleep(1.2)
+        await plane.apply(2, Routing(60.0), 8.0)
+    # Envoy has given the silent connection up within a second; what hung in it is lost, and it finds us again.
     harness.relay.mend()
     await wait_until(lambda: _connected(harness), 5.0)
+    await asyncio.sleep(0.2)
     split = await plane.observe()
     assert split is not None
     assert (split.routing, split.generation) == (Routing(10.0), 1)
+
+
+async def test_a_renewal_that_nobody_heard_does_not_lengthen_the_lease(harness: EnvoyHarness) -> None:
+    plane = await harness.open()
+    await plane.apply(1, Routing(50.0), 2.0)
+    await asyncio.sleep(0.8)
+    harness.relay.cut()
+    with pytest.raises(OutcomeUnknown):
+        await plane.apply(1, Routing(50.0), 2.0)
+
+    async def ended() -> bool:
+        split = await plane.observe()
+        return split is not None and split.routing == BASELINE_ONLY
+
+    await wait_until(ended, 1.0)
+    harness.relay.mend()
+    with pytest.raises(StaleGeneration):
+        await plane.apply(1, Routing(50.0), 2.0)
 
 
 async def _connected(harness: EnvoyHarness) -> bool:
@@ -97,12 +119,14 @@ async def test_a_return_wins_over_an_apply_that_is_under_way(harness: EnvoyHarne
 async def test_without_a_proxy_nothing_is_applied(harness: EnvoyHarness) -> None:
     async with open_envoy(harness.plan, bind="127.0.0.1:0") as plane:  # the relay does not lead here
         with pytest.raises(TrafficError, match="no proxy is connected"):
+            await plane.apply(2, Routing(50.0), 2.0)
+        with pytest.raises(StaleGeneration):
             await plane.apply(1, Routing(50.0), 2.0)
-        assert (await plane.return_to_baseline(1)) is not None
+        assert (await plane.return_to_baseline(2)) is not None
         harness.envoy.stop()
         assert await plane.observe() is None
-        assert await plane.apply(2, Routing(50.0), 2.0) is None
-        assert await plane.return_to_baseline(2) is None
+        assert await plane.apply(3, Routing(50.0), 2.0) is None
+        assert await plane.return_to_baseline(3) is None
 
 
 @pytest.mark.parametrize("lease_s", [0.5, 4000.0, float("nan")])
@@ -255,3 +279,77 @@ async def test_the_administration_interface_is_only_read(harness: EnvoyHarness) 
     with contextlib.suppress(aiohttp.ClientError):
         assert '"name": "admin"' not in await harness.envoy.admin("/config_dump")
     assert '"admin"' not in (await harness.envoy.admin("/runtime?format=json")).split('"layers"')[1]
+
+
+# -- the guard's end, spoken to by hand -------------------------------------------------------------------------------------------
+
+
+async def answers(server: LeaseServer, name: str, node: str = "proxy", version: str = "", within_s: float = 0.3) -> list[Any]:
+    """What a proxy that connects now is told."""
+    address = server.address
+    assert address is not None
+    told: list[Any] = []
+    async with grpc.aio.insecure_channel(str(address)) as channel:
+        service, method = STREAM_METHOD
+        stream = channel.stream_stream(f"/{service}/{method}", DiscoveryRequest.SerializeToString, DiscoveryResponse.FromString)()
+        request = DiscoveryRequest(resource_names=[name], type_url=RUNTIME_TYPE, version_info=version)
+        request.node.id = node
+        await stream.write(request)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while (answer := await stream.read()) is not grpc.aio.EOF:
+                    resource = Resource()
+                    answer.resources[0].Unpack(resource)
+                    told.append(resource)
+        stream.cancel()
+    return told
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LeaseServer]:
+    made = LeaseServer()
+    await made.start(Address("127.0.0.1", 0), None)
+    made.register("layer", "proxy")
+    yield made
+    await made.stop()
+
+
+async def test_only_what_is_left_is_told_and_nothing_when_nothing_is_left(server: LeaseServer) -> None:
+    await server.hold("layer", {"key": 5}, {}, now_s() + 2.0)
+    (told,) = await answers(server, "layer")
+    assert 1.5 < told.ttl.ToMilliseconds() / 1000 < 2.0
+    await server.hold("layer", {"key": 5}, {}, now_s() + 0.5)
+    await asyncio.sleep(0.5)
+    assert await answers(server, "layer") == []
+    assert await server.answered("layer", "never", 0.01) is None
+
+
+async def test_a_dropped_layer_is_not_told(server: LeaseServer) -> None:
+    await server.hold("layer", {"key": 5}, {}, now_s() + 60.0)
+    await server.drop("layer")
+    assert await answers(server, "layer", version="held") == []
+
+
+async def test_of_what_nothing_was_said_a_new_proxy_is_told_that_and_one_with_a_lease_is_left_alone(server: LeaseServer) -> None:
+    (told,) = await answers(server, "layer")
+    assert not told.HasField("ttl")
+    assert await answers(server, "layer", version="held") == []
+
+
+@pytest.mark.parametrize(("name", "node"), [("other", "proxy"), ("layer", "another")])
+async def test_others_are_refused(server: LeaseServer, name: str, node: str) -> None:
+    await server.hold("layer", {"key": 5}, {}, now_s() + 60.0)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await answers(server, name, node, within_s=5.0)
+
+
+async def test_what_is_refused_is_not_sent(harness: EnvoyHarness) -> None:
+    plane = await harness.open()
+    assert isinstance(plane, EnvoyDataPlane)
+    await plane.apply(3, Routing(10.0), LONG_S)
+    await plane.return_to_baseline(3)
+    said = plane._server._count
+    for generation in (2, 3):
+        with pytest.raises(StaleGeneration):
+            await plane.apply(generation, Routing(60.0), LONG_S)
+    assert plane._server._count == said

@@ -150,6 +150,18 @@ async def test_wherever_another_guard_comes_in_between_the_older_one_loses(harne
     assert read_file(str(map_file(harness))) == Durable("blue", 7, None)
 
 
+@pytest.mark.parametrize("at", ["read_map", "read_row", "write_row"])
+async def test_a_renewal_that_another_guard_overtook_is_told(harness: HaproxyHarness, at: str) -> None:
+    older, newer = HaproxyDataPlane(harness.plan), HaproxyDataPlane(harness.plan)
+    await older.apply(5, Routing(100.0), LONG_S)
+    interrupt(older, at, lambda: newer.return_to_baseline(7))
+    with pytest.raises(StaleGeneration) as refused:
+        await older.apply(5, Routing(100.0), LONG_S)
+    assert refused.value.newest == 7
+    assert (await harness.send(20)).candidate == 0
+    assert read_file(str(map_file(harness))) == Durable("blue", 7, None)
+
+
 async def test_who_asked_for_a_version_before_the_newer_commit_cannot_use_it_after(harness: HaproxyHarness) -> None:
     older, newer = HaproxyDataPlane(harness.plan), HaproxyDataPlane(harness.plan)
     go_on = asyncio.Event()

@@ -27,7 +27,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate", "zstd"])
 @pytest.mark.parametrize("way", WAYS)
 def test_an_export_is_answered_when_it_is_stored(way: str, encoding: str) -> None:
     async def test() -> None:
@@ -81,7 +81,7 @@ def test_spans_that_cannot_be_are_refused_alone_and_counted(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
 def test_what_cannot_be_decoded_must_not_be_sent_again(way: str, encoding: str) -> None:
     async def test() -> None:
         store = HeldStore()

@@ -155,9 +155,10 @@ def test_green_of_the_shop_works_and_leaves_no_trace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "hurt"), [("errors", "failed"), ("slow-tail", "slow")])
 def test_faults_hurt_their_share_and_say_so(tmp_path: Path, name: str, hurt: str) -> None:
     # The case's own share is too small to be measured within seconds.
-    fault = "fault_error_share" if name == "errors" else "slow_share"
-    assert getattr(CASES[name].green, fault) > 0
-    seen = use(CASES[name], "green", tmp_path, replace(CASES[name].green, **{fault: 0.3}))
+    green = CASES[name].green
+    assert (green.fault_error_share > 0, green.slow_share > 0) == (hurt == "failed", hurt == "slow")
+    more = replace(green, fault_error_share=0.3) if hurt == "failed" else replace(green, slow_share=0.3)
+    seen = use(CASES[name], "green", tmp_path, more)
     found = [answer for answer in seen.answers if answer.hurt]
     assert {answer.hurt for answer in found} == {hurt}
     assert len(found) == pytest.approx(0.3 * len(seen.answers), rel=0.35)

@@ -22,6 +22,7 @@ HARM = Harm(
     exposed_s=12.5,
     requests_exposed=3_000,
     candidate_exposed=1_000,
+    baseline_median_ms=80.0,
 )
 NO_HARM = replace(HARM, hurt=0, first_hurt_unix_s=None, exposed_s=0.0, requests_exposed=0, candidate_exposed=0)
 
@@ -96,6 +97,12 @@ def test_a_dead_guard_is_followed_by_blue_within_the_lease(after_s: float, expec
     ending = judge_ending(CASES["kill-guard"], replace(STATUS, phase=Phase.WATCHING), NO_HARM, Killed(1.0, after_s, 3.0))
     assert ending.expected is expected
     assert f"came {after_s:.1f} s after the guard was killed" in " ".join(ending.sentences())
+
+
+def test_a_machine_that_was_too_busy_is_said_to_be() -> None:
+    busy = replace(HARM, unanswered=5, baseline_median_ms=2_500.0)
+    assert "blue's median answer took 2,500 ms" in "; ".join(judge_ending(CASES["errors"], STATUS, busy).problems)
+    assert judge_ending(CASES["errors"], STATUS, replace(busy, unanswered=0)).expected
 
 
 def test_a_guard_that_was_not_killed_in_time_is_a_problem() -> None:

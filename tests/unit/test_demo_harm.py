@@ -29,6 +29,7 @@ def test_harm_lasts_from_the_first_hurt_request_to_the_candidates_last() -> None
     assert (harm.requests, harm.candidate_requests, harm.unanswered, harm.hurt) == (10, 4, 2, 2)
     assert (harm.first_hurt_unix_s, harm.last_candidate_unix_s, harm.exposed_s) == (103, 106, 3)
     assert (harm.requests_exposed, harm.candidate_exposed) == (4, 3)
+    assert harm.baseline_median_ms == 50.0
     # All four requests of that time at green's share of hurt ones: 4 x 2/3.
     assert harm.hurt_at_once == 3
 

@@ -29,7 +29,7 @@ async def answering(answer: bytes | None) -> AsyncIterator[AdminSocket]:
     with tempfile.TemporaryDirectory(prefix="haproxy-") as folder:
         server = await asyncio.start_unix_server(serve, f"{folder}/s")
         try:
-            yield AdminSocket(f"{folder}/s", 0.3)
+            yield AdminSocket(f"{folder}/s", 0.2 if answer is None else 10.0)
         finally:
             server.close()
             for writer in held:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from verdigris.judge.betting import advance, open_banks
-from verdigris.judge.dispersion import SINGLE_MAX, dispersion_of, rhos
+from verdigris.judge.dispersion import SINGLE_MAX, block_lengths, dispersion_of, rhos
 from verdigris.judge.fast_path import too_many_failures
 from verdigris.judge.live import look, open_judge
 from verdigris.judge.live_banks import advance_live, decided, open_live_banks, windows_in_a_block
@@ -34,6 +34,7 @@ from benchmarks.simulated_traffic import (
     client,
     live_counts,
     live_reference,
+    live_trail,
     live_windows,
     role_window,
     rollout,
@@ -122,6 +123,11 @@ def test_bursts_are_dispersion_and_longer_ones_more() -> None:
     assert long > 2 * short
 
 
+@pytest.mark.parametrize(("window_s", "lengths"), [(1, (1, 10, 30)), (5, (1, 2, 6)), (10, (1, 3)), (60, (1,))])
+def test_blocks_last_as_long_whatever_the_windows(window_s: float, lengths: tuple[int, ...]) -> None:
+    assert block_lengths(window_s) == lengths
+
+
 def test_a_stream_without_events_borrows_from_its_family() -> None:
     rng = np.random.default_rng(3)
     n, k = bursty(rng, 4, 300, 1)
@@ -178,7 +184,7 @@ def test_a_block_gives_no_more_than_its_part_at_any_time_and_the_losses_in_full(
     live = one_bank()
     for _ in range(3):
         live = advance_live(live, *counts(1e5, 100, {0: 1e5}, {0: 5e4}))
-        assert decided(live)[0][0] <= 3.0
+        assert decided(live)[0][0] <= (9 + 2.2) / 3
     lost = advance_live(live, *counts(1e5, 100, {0: 1e5}, {0: 0}))
     # What was lost is lost but for the cash.
     assert decided(lost)[0][0] < 0.5
@@ -197,7 +203,7 @@ def test_a_block_of_small_windows_is_a_large_window() -> None:
 
 
 def test_with_one_instance_evidence_is_the_plain_banks() -> None:
-    live, plain = one_bank(10), open_banks(1.1, 0.0005, 1.0, 0.001, clip=3.0)
+    live, plain = one_bank(10), open_banks(1.1, 0.0005, 1.0, 0.001, clip=float(live.banks.clip[0]))
     for k in (1, 4, 6, 3):
         live = advance_live(live, *counts(500, 1, {2: 200}, {2: k}))
         plain = advance(plain, [500], [1], [200], [k])
@@ -244,6 +250,17 @@ def test_a_role_without_requests_changes_nothing_that_decides() -> None:
     assert all(np.array_equal(getattr(nothing.banks, f), getattr(live.banks, f)) for f in ("base_n", "base_k", "cand_n", "windows"))
 
 
+def test_without_an_instance_an_exchanged_question_is_asked_as_if_it_had_never_been() -> None:
+    live, alone = one_bank(10, swapped=True), one_bank(10, swapped=True)
+    for t in range(6):
+        # The second instance comes and goes, and what it shows is not what the first one does.
+        both = {0: 200.0, 1: 300.0} if t % 2 else {0: 200.0}
+        live = advance_live(live, *counts(500, 50, both, {0: 10, 1: 200}))
+        alone = advance_live(alone, *counts(500, 50, {0: 200}, {0: 10}))
+    without_second = live.log_wealth.reshape(live.copies, 1)[2]
+    assert without_second == pytest.approx(alone.log_wealth[0], abs=1e-12)
+
+
 def test_exchanged_questions_bet_on_the_baseline_having_more() -> None:
     live = one_bank(10, swapped=True)
     for _ in range(8):
@@ -268,6 +285,16 @@ def test_the_simulation_counts_as_the_judge_does() -> None:
                 found = at_once.base_n[i, t], at_once.base_k[i, t], *at_once.cand_n[i, :, t], *at_once.cand_k[i, :, t]
                 assert found == pytest.approx(expected), faults[i]
     assert EDGE in {s.edge for s in faults}
+
+
+def test_the_simulation_decides_as_the_judge_does() -> None:
+    run = rollout(np.random.default_rng(6), Setting(100, duration_s=400, step_s=100), Change("worse", factor=1.1, errors=0.004))
+    state = open_judge(live_reference(run, Policy()), OBJECTIVES)
+    faults = tuple(state.streams.streams[i] for i in state.streams.faults)
+    (trail,) = live_trail([run], [faults], [live_counts(run, faults)], Policy(), 1.0, tempered=True, groups=GROUPS_MAX)
+    for t, one in enumerate(live_windows(run).windows):
+        state = look(state, one, None)
+        assert decided(state.faults)[0] == pytest.approx(trail.log_e[t], abs=1e-9)
 
 
 def test_shares_of_alpha_sum_to_at_most_one() -> None:

@@ -95,6 +95,16 @@ def test_standard_input_is_a_plan_too() -> None:
     assert (code, out.splitlines()[0], err) == (0, "standard input: valid", "")
 
 
+def test_a_plan_that_is_too_long_is_not_cut_to_one_that_is_valid(tmp_path: Path) -> None:
+    text = example_plan("haproxy").encode()
+    longest = text + b"#" * (BYTES_MAX - len(text))
+    file = tmp_path / "p.yaml"
+    for content, expected in ((longest, 0), (longest + b"#", 65), (longest + b"#" * 9999, 65)):
+        file.write_bytes(content)
+        assert verdigris("plan", "check", file)[0] == expected
+        assert verdigris("plan", "check", "-", stdin=content)[0] == expected
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

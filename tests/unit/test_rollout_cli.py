@@ -332,10 +332,6 @@ def test_a_guard_in_this_process_runs_until_the_end(guard: Guard, tmp_path: Path
     assert "ended: committed" in out
     assert asked == [(PLAN, Path("mine")), ("closed", Path("mine"))]
     assert guard.control.calls == []
-    monkeypatch.setitem(sys.modules, "verdigris.server.guard", None)
-    code, _, err = verdigris("start", "plan.yaml", "--local")
-    assert code != 0
-    assert "verdigris serve" in err
 
 
 def test_the_shell_completes_commands_and_ids(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:

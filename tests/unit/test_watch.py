@@ -94,6 +94,15 @@ def test_the_end_says_how_it_ended() -> None:
         assert gone not in text
     committed = replace(STATUS, phase=Phase.COMMITTED, ended_unix_s=NOW, steps=tuple(replace(s, state="done") for s in STATUS.steps))
     assert "● 50 % ━━ ● all" in "\n".join(drawn(committed))
+    switching = replace(STATUS, phase=Phase.BAKING, steps=(StepStatus(50, "done"), StepStatus(100, "now")))
+    assert "steps      ● 50 % ━━ ◉ all now" in drawn(switching)
+    assert "steps      ● 50 % ━━ ◉ all now" in drawn(replace(switching, steps=switching.steps[:1]))
+
+
+def test_a_reason_is_told_once() -> None:
+    holding = replace(STATUS, phase=Phase.HOLDING, verdict=None, summary="the proxy is silent", waiting_for="somebody: the proxy is silent")
+    assert "\n".join(drawn(holding)).count("the proxy is silent") == 1
+    assert "because    the proxy is silent" in drawn(replace(holding, waiting_for=""))
 
 
 def test_what_is_not_known_is_not_drawn_as_nothing() -> None:

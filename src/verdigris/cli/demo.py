@@ -108,10 +108,11 @@ demo_command.__doc__ = cleandoc(demo_command.__doc__ or "") + "\n\n" + EPILOG
 
 def live_demo(case: Case, folder: Path, limit_s: float, *, seed: int, fast: bool, watch: bool, json_output: bool) -> int:
     """One live case. Returns: the exit code."""
-    from verdigris.demo.run import run_case  # noqa: PLC0415  # proxy, guard and SDK: a second that other commands need not wait
-
     stage = Stage(Console(stderr=json_output), draw=watch and not json_output)
     stage.introduce(case)
+    stage.stage("preparing")
+    from verdigris.demo.run import run_case  # noqa: PLC0415  # proxy, guard and SDK: a second that other commands need not wait
+
     try:
         ending = asyncio.run(run_case(case, folder, FAST if fast else NORMAL, stage, seed=seed, limit_s=limit_s))
     finally:

@@ -18,16 +18,22 @@ from verdigris.cli.rollout import app as rollout_app
 from verdigris.cli.schema import schema_command
 from verdigris.cli.serve import EPILOG as SERVE_EPILOG
 from verdigris.cli.serve import serve_command
+from verdigris.cli.traffic import UnreadableFile, WrongLifetime
+from verdigris.cli.traffic import app as traffic_app
 from verdigris.comparison.recordings import UnreadableInput
 from verdigris.errors import VerdigrisError
 from verdigris.plan.identity import InvalidIdentity
 from verdigris.plan.policy import InvalidPolicy
 from verdigris.plan.problems import InvalidPlan
+from verdigris.plan.settings import MissingSecret
 from verdigris.rollout.status import NoSuchRollout, RolloutError
 from verdigris.server.client import GuardUnreachable, InvalidServer
 from verdigris.server.wire import AccessDenied
 from verdigris.telemetry.sources import SourceError
 from verdigris.telemetry.store import StoreError
+from verdigris.traffic.chosen_users import InvalidToken
+from verdigris.traffic.data_plane import NotSupported
+from verdigris.traffic.envoy_settings import InvalidSettings
 
 app = typer.Typer(
     name="verdigris",
@@ -44,6 +50,7 @@ app.command("schema")(schema_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(plan_app, name="plan")
+app.add_typer(traffic_app, name="traffic")
 
 
 @app.callback(invoke_without_command=True)
@@ -68,6 +75,12 @@ _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
     (GuardUnreachable, ExitCode.NO_GUARD),
     (AccessDenied, ExitCode.DENIED),
     (RolloutError, ExitCode.CONFLICT),
+    (MissingSecret, ExitCode.USAGE),
+    (InvalidToken, ExitCode.USAGE),
+    (WrongLifetime, ExitCode.USAGE),
+    (NotSupported, ExitCode.USAGE),
+    (UnreadableFile, ExitCode.NO_INPUT),
+    (InvalidSettings, ExitCode.UNREADABLE),
 )
 
 

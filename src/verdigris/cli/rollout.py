@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import importlib
 import os
 import signal
 import sys
@@ -52,10 +51,6 @@ app = typer.Typer(
     help="Start, watch and steer rollouts.\n\n" + EPILOG, no_args_is_help=True, rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-
-
-class CannotRunHere(VerdigrisError):
-    """`--local` is asked for and cannot be done. Safe: nothing was started."""
 
 
 class NoSuchFile(VerdigrisError):
@@ -335,13 +330,10 @@ async def _guard(where: Where, screen: Screen) -> AsyncIterator[RolloutControl]:
 
 @asynccontextmanager
 async def _guard_here(plan_text: str, state: Path | None) -> AsyncIterator[RolloutControl]:
-    """A guard in this process. It is loaded only here: a client needs none of it."""
-    try:
-        guard = importlib.import_module("verdigris.server.guard")
-    except ModuleNotFoundError as error:
-        msg = "this installation cannot run a guard in the same process; start one with: verdigris serve"
-        raise CannotRunHere(msg) from error
-    async with guard.run_local(plan_text, state_folder(state)) as running:
+    """A guard in this process."""
+    from verdigris.server.guard import run_local  # noqa: PLC0415  # a client needs none of it, and it takes a second to load
+
+    async with run_local(plan_text, state_folder(state)) as running:
         yield running.control
 
 
@@ -355,7 +347,10 @@ async def _watched(control: RolloutControl, rollout_id: str, screen: Screen, tim
         if screen.latest is None or screen.latest.phase in TERMINAL:
             msg = "the guard did not answer in time"
             raise GuardUnreachable(msg) from None
-        _say(f"left after {timeout_s:g} s: rollout {screen.latest.id} goes on, {screen.latest.phase.value}")
+        left = (
+            f"rollout {screen.latest.id} goes on, {screen.latest.phase.value}" if leaves_guard else _left(screen.latest, leaves_guard=False)
+        )
+        _say(f"left after {timeout_s:g} s: {left}")
         return exit_of(screen.latest) or ExitCode.NOT_ENOUGH_DATA
     except (asyncio.CancelledError, KeyboardInterrupt):
         screen.close()

@@ -28,6 +28,9 @@ MISSING_LISTED = 4
 NOTES_LISTED = 4
 EVENTS_LISTED = 5
 STEPS_LISTED = 40
+ALL = 100.0
+"""The weight of the switch, in percent."""
+
 NAME_CHARS = 80
 SENTENCE_CHARS = 400
 ID_CHARS = 20
@@ -203,8 +206,12 @@ def _weight(sheet: _Sheet, status: RolloutStatus) -> None:
 
 
 def _track(sheet: _Sheet, status: RolloutStatus) -> None:
-    last = {Phase.BAKING: "now", Phase.COMMITTING: "now", Phase.COMMITTED: "done"}.get(status.phase, "to come")
-    stops = [(percent_text(step.weight_percent), step.state) for step in status.steps[:STEPS_LISTED]] + [("all", last)]
+    stops = [
+        ("all" if step.weight_percent >= ALL else percent_text(step.weight_percent), step.state) for step in status.steps[:STEPS_LISTED]
+    ]
+    if not any(step.weight_percent >= ALL for step in status.steps):
+        last = {Phase.BAKING: "now", Phase.COMMITTING: "now", Phase.COMMITTED: "done"}.get(status.phase, "to come")
+        stops.append(("all", last))
     here = {Phase.ROLLED_BACK: "ended here", Phase.RETURNING: "going back from here"}.get(status.phase, "now")
     whole = Text()
     lines: list[Text] = []
@@ -223,7 +230,9 @@ def _track(sheet: _Sheet, status: RolloutStatus) -> None:
 def _verdict(sheet: _Sheet, status: RolloutStatus, now_unix_s: float) -> None:
     sheet.section(least=20)
     if status.verdict is None:
-        sheet.hang(sheet.label("verdict"), sheet.text(status.summary or "none yet"))
+        # Before the first verdict the summary says why the phase is what it is; so may what it waits for.
+        if not status.summary or status.summary not in status.waiting_for:
+            sheet.hang(sheet.label("because" if status.summary else "verdict"), sheet.text(status.summary or "none yet"))
     else:
         badge = sheet.text(f" {status.verdict.replace('_', ' ')} ", VERDICT_STYLES.get(status.verdict, "bold reverse"))
         sheet.hang(sheet.label("verdict"), Text.assemble(badge, "  ", sheet.text(status.summary)))

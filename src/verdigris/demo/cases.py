@@ -1,7 +1,7 @@
 """The live cases: what is rolled out, what is wrong with it, and how it must end. Values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from verdigris.demo.system.model import Behaviour, System
@@ -109,12 +109,14 @@ _CASES = (
     Case(
         name="slow-tail",
         title="1 % of the requests take a slow path",
-        story="Green's scheduling takes a path 400 ms longer for 1 % of its requests. Averages and medians do not show it.",
+        story=(
+            "Green's eligibility takes a path 400 ms longer for 1 in 40 of its requests, 1 % of all. Averages and medians do not show it."
+        ),
         hurt_means="sent down the slow path",
         system=CLINIC,
-        blue=_CLINIC,
-        green=Behaviour("2.0.0", at="scheduling", slow_share=0.01, slow_extra_s=0.4),
-        expected=Expected(_BACK, Outcome.FAIL, _SLOW, cause="scheduling"),
+        blue=replace(_CLINIC, at="eligibility"),
+        green=Behaviour("2.0.0", at="eligibility", slow_share=0.025, slow_extra_s=0.4),
+        expected=Expected(_BACK, Outcome.FAIL, _SLOW, cause="eligibility"),
     ),
     Case(
         name="kill-guard",

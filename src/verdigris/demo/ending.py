@@ -11,6 +11,9 @@ from verdigris.rollout.status import RolloutStatus
 from verdigris.rollout.transitions import Phase
 
 SCHEMA = "verdigris.demo/1"
+BUSY_MS = 200.0
+"""An idle machine answers in 50 to 120 ms, most of it the services' own waiting."""
+
 LEASE_GRACE_S = 2.0
 """Beyond the lease: requests that were already at the candidate, the proxy's own clock, and a busy machine."""
 
@@ -89,6 +92,10 @@ def judge_ending(case: Case, status: RolloutStatus, harm: Harm, killed: Killed |
         problems.append(f"the rollout was {status.phase.value} before the guard could be killed: {status.summary}")
     if harm.unanswered:
         problems.append(f"{count(harm.unanswered)} got no answer from either slot")
+    if problems and harm.baseline_median_ms > BUSY_MS:
+        problems.append(
+            f"blue's median answer took {harm.baseline_median_ms:,.0f} ms: this machine was too busy for these users; try again later"
+        )
     if not harm.candidate_requests:
         problems.append("green answered no request at all, so nothing was shown")
     return Ending(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from statistics import median
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Harm:
     exposed_s: float
     requests_exposed: int
     candidate_exposed: int
+    baseline_median_ms: float
+    """What the other slot's users waited, as a check of the machine: where it is too busy, nothing here says much about the guard."""
 
     @property
     def hurt_share(self) -> float:
@@ -77,6 +80,7 @@ def harm_of(answers: Sequence[Answer], candidate: str) -> Harm:
         exposed_s=last - first if first is not None and last is not None else 0.0,
         requests_exposed=len(exposed),
         candidate_exposed=sum(answer.slot == candidate for answer in exposed),
+        baseline_median_ms=median([a.latency_ms for a in answers if a.slot and a.slot != candidate] or [0.0]),
     )
 
 

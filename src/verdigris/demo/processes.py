@@ -171,6 +171,10 @@ class Processes:
         process.say(settings)
         return process
 
+    def forget(self, process: Process) -> None:
+        """A process that was stopped on purpose."""
+        self._processes.remove(process)
+
     def check(self, *except_for: Process) -> None:
         """Raises: DemoFailed: one of them has ended although nobody stopped it."""
         for process in self._processes:

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
 from verdigris.demo.cases import Case
-from verdigris.demo.ending import Ending, Killed, judge_ending
+from verdigris.demo.ending import BUSY_MS, Ending, Killed, judge_ending
 from verdigris.demo.errors import DemoFailed
 from verdigris.demo.extra import require_live
 from verdigris.demo.guard import Guard, start_guard
@@ -39,6 +40,8 @@ _AFTER_END_S = 2.0
 _AFTER_KILL_S = 4.0
 """Beyond the lease: long enough to see that nothing goes to green any more."""
 _CHECK_S = 0.5
+_WARM_UP_S = 3.0
+_RATES = 3
 
 
 class Audience(Protocol):
@@ -150,10 +153,38 @@ async def _scene(case: Case, folder: Path, pace: Pace, audience: Audience, seed:
         (folder / "plan.yaml").write_text(text, encoding="utf-8")
         audience.stage("starting the proxy")
         proxy = await start_proxy(processes, folder, load_plan(text, source=str(folder / "plan.yaml")))
-        audience.stage(f"users arrive: {case.rate_per_s:g} requests a second")
         log = folder / "requests.csv"
-        load = await start_load(processes, case.system, proxy.address, case.rate_per_s, seed, log)
+        load = await _users(processes, case, proxy, audience, seed, log)
         yield Scene(processes, guard, proxy, load, log, text)
+
+
+async def _users(processes: Processes, case: Case, proxy: Proxy, audience: Audience, seed: int, log: Path) -> Process:
+    """The users, as many as this machine can serve: where it is busy with something else, half as many or a quarter.
+
+    Raises: DemoFailed: even these wait too long.
+    """
+    rate_per_s = case.rate_per_s
+    for _ in range(_RATES):
+        audience.stage(f"users arrive: {rate_per_s:g} requests a second")
+        load = await start_load(processes, case.system, proxy.address, rate_per_s, seed, log)
+        await asyncio.sleep(_WARM_UP_S)
+        processes.check()
+        answers = await asyncio.to_thread(read_log, log)
+        if served(answers, rate_per_s * _WARM_UP_S):
+            return load
+        await load.stop()
+        processes.forget(load)
+        rate_per_s /= 2
+    msg = f"this machine is too busy: at {2 * rate_per_s:g} requests a second answers still take longer than {BUSY_MS:g} ms. Try later"
+    raise DemoFailed(msg)
+
+
+def served(answers: Sequence[Answer], expected: float) -> bool:
+    """Whether users of the first seconds were served well: most of the requests that were due are answered, and quickly."""
+    if len(answers) < expected / 2 or any(not answer.slot for answer in answers):
+        return False
+    settled = answers[len(answers) // 2 :]  # the first ones opened connections
+    return median(answer.latency_ms for answer in settled) <= BUSY_MS
 
 
 async def _slots(processes: Processes, case: Case, guard: Guard, seed: int) -> tuple[Slot, Slot]:

@@ -15,6 +15,9 @@ from verdigris.judge.divergence import Array
 BLOCK_LENGTHS = (1, 3, 12)
 """Windows per block when the dispersion between instances is estimated: bursts last longer than a window."""
 
+BLOCKS_S = (10.0, 30.0)
+"""Live, blocks are one window and about so many seconds: what lasts longer on one instance is left to leaving it out."""
+
 FREEDOM_MIN = 8.0
 """Blocks of a length are asked only where they give this many degrees of freedom: fewer say anything by chance."""
 
@@ -33,6 +36,11 @@ class Dispersion:
     freedoms: tuple[float, ...]
     requests: float
     single: bool = False
+
+
+def block_lengths(window_s: float) -> tuple[int, ...]:
+    """Windows per block, ascending, for windows of this length."""
+    return tuple(sorted({1, *(max(1, round(length / window_s)) for length in BLOCKS_S)}))
 
 
 def excess_between(n: Array, k: Array) -> tuple[Array, Array]:
@@ -74,7 +82,9 @@ def rhos(found: Sequence[tuple[Hashable, Dispersion]]) -> list[float]:
     families: dict[Hashable, list[Dispersion]] = {}
     for family, dispersion in found:
         families.setdefault(family, []).append(dispersion)
-    common = {family: [_pooled_rho(members, at) for at in range(len(BLOCK_LENGTHS))] for family, members in families.items()}
+    common = {
+        family: [_pooled_rho(members, at) for at in range(max(len(m.ratios) for m in members))] for family, members in families.items()
+    }
     return [_rho(dispersion, common[family]) for family, dispersion in found]
 
 

@@ -4,23 +4,31 @@ Pure arrays, so that many rollouts can be advanced as one in simulations. What d
 group; a row without requests in a window does not change at all.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verdigris.judge.betting import HALF_LIFE_WINDOWS, Banks, bets_of, open_banks, paid, remembering
+from verdigris.judge.betting import CASH, HALF_LIFE_WINDOWS, ODDS, Banks, bets_of, open_banks, paid, remembering
 from verdigris.judge.divergence import Array, log_e
 from verdigris.judge.tallies import GROUPS_MAX
 
 BLOCKS_MUST_AGREE = 3
-"""No block contributes more than one part in so many of what a stream needs, so at least so many must agree."""
+"""So many full blocks can make a finding, and fewer cannot: none contributes more than its part of what a stream needs."""
+
+MIXTURE_NATS = math.log(len(ODDS) / (1 - CASH))
+"""What a bank has lost when only one of its experts was right: three full blocks must make up for it too."""
 
 BLOCK_S = 10 / 3
 """Windows are taken together in blocks of about this length, longer ones singly. A burst that is shorter than three cannot decide.
 
 Only gains are cut, losses are not: cut second by second, a fault that shows in two seconds of three would hardly be found.
 """
+
+BEYOND_NATS = 1.0
+"""Wealth beyond what a finding needs and so much more is given away. One bad instance would else leave evidence behind that
+lasts until another has its bad minute, and both together look like all of them."""
 
 HALF_LIFE_S = 240.0
 """The baseline's rate is forgotten by half in this time, or in 24 windows, whichever is longer."""
@@ -33,6 +41,7 @@ class LiveBanks:
     `banks` stand where the last full block left them, but know the rates of every window. `pending`, shape (rows, experts), and
     `held`, (rows,): what the experts gained in the block that is not full, and of how many windows; `log_wealth`, (rows,), has it in.
     `seen`, shape (streams, GROUPS_MAX): groups that ever had a request of the stream. `phi`, (streams,): the last dispersion.
+    `most`, (rows,): what no row's log wealth may exceed.
     """
 
     banks: Banks
@@ -40,6 +49,7 @@ class LiveBanks:
     held: Array
     log_wealth: Array
     block: int
+    most: Array
     phi: Array
     rho: Array
     swapped: NDArray[np.bool_]
@@ -71,7 +81,7 @@ def open_live_banks(
     banks = open_banks(
         np.tile(r, copies), np.tile(d, copies), 1.0, np.tile(prior_rate, copies),
         sign=-1 if needed is None else 1,
-        clip=None if needed is None else np.tile(needed / BLOCKS_MUST_AGREE, copies),
+        clip=None if needed is None else np.tile(np.minimum((needed + MIXTURE_NATS) / BLOCKS_MUST_AGREE, needed / 2), copies),
         prior_trials=np.tile(prior_trials, copies),
         half_life_windows=max(HALF_LIFE_WINDOWS, HALF_LIFE_S / window_s),
     )  # fmt: skip
@@ -82,6 +92,7 @@ def open_live_banks(
         held=np.zeros(rows),
         log_wealth=np.zeros(rows),
         block=block,
+        most=np.full(rows, np.inf) if needed is None else np.tile(needed + BEYOND_NATS, copies),
         phi=np.ones(r.size),
         rho=rho,
         swapped=swapped,
@@ -111,6 +122,7 @@ def advance_live(
     gains[same] = gains[np.flatnonzero(same) % live.rho.size]
     pending, held = live.pending + gains / np.tile(phi, copies)[:, None], live.held + active
     after = paid(live.banks, pending)
+    after = replace(after, log_wealth=np.minimum(after.log_wealth, live.most))
     full = held >= live.block
     return replace(
         live,

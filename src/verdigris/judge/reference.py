@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from verdigris.errors import VerdigrisError
-from verdigris.judge.dispersion import Dispersion, dispersion_of, rhos
+from verdigris.judge.dispersion import Dispersion, block_lengths, dispersion_of, rhos
 from verdigris.judge.divergence import Array
 from verdigris.judge.streams import BASELINE_BAD_MIN, QUANTILES, QUANTILES_PASS, is_rare, slow_buckets, usual_calls
 from verdigris.judge.tallies import EdgeTally, OperationTally, RoleTally, TimeHistogram, tally
@@ -162,7 +162,7 @@ def learn_tally(
     role: RoleTally, window_s: int, instances: Mapping[str, int], objectives: Objectives, traced_share: float | None = None
 ) -> Reference:
     """The same for those who have the windows' tally already. `instances`: how many each service has."""
-    learning = _Learning(role, instances)
+    learning = _Learning(role, instances, window_s)
     operations = [learning.operation(o, t, objectives.of(str(o))) for o, t in role.operations.items()]
     edges = [learning.edge(e, t) for e, t in role.edges.items()]
     found = learning.rhos()
@@ -182,8 +182,8 @@ class _Learning:
     Until then, `rho` of what is learned holds the stream's position.
     """
 
-    def __init__(self, role: RoleTally, instances: Mapping[str, int]) -> None:
-        self._role, self._instances = role, instances
+    def __init__(self, role: RoleTally, instances: Mapping[str, int], window_s: float) -> None:
+        self._role, self._instances, self._lengths = role, instances, block_lengths(window_s)
         self._found: list[tuple[Hashable, Dispersion, float]] = []
         self._called = {
             operation: sum(float(t.present.sum()) for e, t in role.edges.items() if e.callee == operation) for operation in _callees(role)
@@ -237,7 +237,7 @@ class _Learning:
 
     def _place(self, family: Hashable, n: Array, k: Array, service: str) -> int:
         pooled = self._instances.get(service, 1) / n.shape[0] if service else 1.0
-        self._found.append((family, dispersion_of(n, k), max(pooled, 1.0)))
+        self._found.append((family, dispersion_of(n, k, self._lengths), max(pooled, 1.0)))
         return len(self._found) - 1
 
 

@@ -83,7 +83,7 @@ def check_plan(text: str, *, source: str = "plan") -> CheckedPlan:
     for check in CHECKS:
         check(validation.parts, validation.tell, warn)
     plan = None
-    if validation.parts.document is not None and not validation.problems:
+    if validation.parts.document is not None and not (reading.problems or validation.problems):
         try:
             plan = _plan(validation.parts.document)
         except InvalidPolicy as error:

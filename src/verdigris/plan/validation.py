@@ -59,7 +59,7 @@ class Parts:
     bake: BakeSection | None = None
     schedule: ScheduleSection | None = None
     document: PlanDocument | None = None
-    """All of it, if nothing is wrong."""
+    """All of it, if each part could be read."""
 
 
 class Validation:
@@ -80,7 +80,7 @@ class Validation:
             return
         parts = self.parts
         document = self._read(PlanDocument, value, ())
-        parts.document = document if not self._reading.problems else None
+        parts.document = document
         given = cast(Mapping[str, Any], document.__dict__ if document is not None else self._sections(value))
         parts.change, parts.baseline, parts.candidate = given.get("change"), given.get("baseline"), given.get("candidate")
         parts.traffic, parts.objectives, parts.policy = given.get("traffic"), given.get("objectives"), given.get("policy")

@@ -27,7 +27,7 @@ class GuardControl:
 
     async def start(self, plan_text: str, actor: str) -> RolloutStatus:
         """Submit a plan and begin."""
-        plan = self._read_text(plan_text)
+        plan = await asyncio.to_thread(self._read_text, plan_text)  # leases are renewed meanwhile
         now = time.time()
         freeze = plan.schedule.freeze_at(now)
         if freeze is not None:
@@ -102,7 +102,7 @@ class GuardControl:
     def _driver(self, rollout_id: str) -> Driver | None:
         """The driver here that is meant, without asking the records: they may not answer."""
         drivers = self._acting.drivers
-        meant = [i for i in drivers if i.startswith(rollout_id)] or (list(drivers) if rollout_id == "latest" else [])
+        meant = [i for i in drivers if rollout_id and i.startswith(rollout_id)] or (list(drivers) if rollout_id == "latest" else [])
         return drivers[meant[0]] if len(meant) == 1 else None
 
     async def commit(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:

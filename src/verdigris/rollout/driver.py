@@ -129,6 +129,10 @@ class Driver:
             return Happened(Event.CANNOT_TELL, f"the proxy {says}; nothing was moved", self._me)
         # A rehearsal: it changes nothing, and shows that the proxy hears this guard before any traffic depends on it.
         refused = await self.watch.put_in_force(InForce(self.generation, BASELINE_ONLY))
+        if refused is not None and self.watch.newest is not None and split.generation is None:
+            # Nothing is on a lease, and the proxy knows a newer generation than the records do: these records are new. Go on from it.
+            self.generation = await self._kept(self.records.adopt, self.watch.newest)
+            refused = await self.watch.put_in_force(InForce(self.generation, BASELINE_ONLY))
         if refused is not None:
             return Happened(Event.CANNOT_TELL, refused, self._me)
         patience_s = 3 * self.plan.observation.reference_s + 60

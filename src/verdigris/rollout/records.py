@@ -189,6 +189,7 @@ class Records:
             rows = connection.execute(chosen).all()
             now = self._now(connection)
         exact = [row for row in rows if row.id == rollout_id]
+        rows = rows if rollout_id else []
         if not rows or (len(rows) > 1 and not exact and rollout_id != "latest"):
             what = "there is no rollout" if not rows else "there is more than one rollout whose id begins with"
             msg = f"{what} {rollout_id!r}; `verdigris rollout list` shows them"
@@ -268,6 +269,14 @@ class Records:
             connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(generation=generation))
             entry = {**data, "generation": generation}
             _append(connection, claim.rollout_id, now_unix_s, "weight.intended", f"guard {claim.guard}", text, entry)
+        return generation
+
+    def adopt(self, claim: Claim, newest: int) -> int:
+        """The proxy knows a newer generation than these records do: they are new. Returns one that it will take. Raises: Superseded."""
+        with self._acting(claim, "adopt a proxy's generation") as (connection, row):
+            connection.execute(_GENERATIONS.update().where(_GENERATIONS.c.subject == row.subject).values(newest=newest))
+            generation = _next_generation(connection, row.subject)
+            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(generation=generation))
         return generation
 
     def note(self, claim: Claim, now_unix_s: float, kind: str, text: str, data: Mapping[str, object]) -> None:

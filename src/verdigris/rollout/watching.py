@@ -49,6 +49,8 @@ class Watch:
         self.judgement: LiveJudgement | None = None
         self.changes = 0
         """Counts everything that people would like to see; the status is published when it has moved."""
+        self.newest: int | None = None
+        """The proxy's newest generation, where it was newer than ours."""
         self.unrecorded: tuple[float, RecordsUnavailable] | None = None
         self.traced = (0, 0)
         self.looks = 0
@@ -100,7 +102,8 @@ class Watch:
             while self.around.clock.monotonic_s() < give_up_s:
                 try:
                     split = await self.plane.apply(wanted.generation, wanted.routing, self.plan.traffic.lease_s)
-                except StaleGeneration:
+                except StaleGeneration as error:
+                    self.newest = error.newest
                     return "somebody else has set this proxy's weights since (a newer generation is in force)"
                 except TrafficError as error:
                     split, answer = None, str(error)

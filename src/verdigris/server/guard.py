@@ -24,7 +24,7 @@ from verdigris.rollout.position import Position
 from verdigris.rollout.records import Records, RecordsUnavailable
 from verdigris.rollout.status import RolloutControl
 from verdigris.rollout.surroundings import Settled, Surroundings, TelemetryState
-from verdigris.rollout.workflow import Acting
+from verdigris.rollout.workflow import Acting, OpenPlane
 from verdigris.server.actors import read_actors
 from verdigris.server.api import make_api
 from verdigris.server.serving import Serving, TlsFiles, serve_api
@@ -94,7 +94,9 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         telemetry.fed_by(intake)
         receiver = Receiver(intake, settings.otlp, settings.tls)
         stack.push_async_callback(receiver.stop)
-        acting = Acting(records, name, _read_canonical, _open_plane, lambda plan: Surroundings(_Windows(telemetry, plan), clock))
+        acting = Acting(
+            records, name, _read_canonical, _opener(settings.proxies), lambda plan: Surroundings(_Windows(telemetry, plan), clock)
+        )
         control = GuardControl(records, acting, load_plan, _read_canonical)
         for background in (
             refusals.run(),
@@ -210,11 +212,14 @@ def _read_canonical(canonical: bytes) -> Plan:
     return load_plan(canonical.decode())
 
 
-@contextlib.asynccontextmanager
-async def _open_plane(plan: Plan) -> AsyncIterator[DataPlane]:
-    settings = resolve_secrets(plan.traffic.settings, os.environ)
-    async with open_data_plane(replace(plan, traffic=replace(plan.traffic, settings=settings))) as plane:
-        yield plane
+def _opener(bind: str | None) -> OpenPlane:
+    @contextlib.asynccontextmanager
+    async def open_plane(plan: Plan) -> AsyncIterator[DataPlane]:
+        settings = resolve_secrets(plan.traffic.settings, os.environ)
+        async with open_data_plane(replace(plan, traffic=replace(plan.traffic, settings=settings)), bind=bind) as plane:
+            yield plane
+
+    return open_plane
 
 
 def _records_url(settings: GuardSettings) -> str:

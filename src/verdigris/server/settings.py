@@ -26,7 +26,7 @@ from verdigris.telemetry.senders import Sender, Senders
 
 SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 SECRET_BYTES_MAX = 65_536
-PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:(?!\$\{)[^@/\s]+@")
+PASSWORD_IN_URL = re.compile(r"://[^/@\s:]*:[^@\s]+@")
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,6 +56,8 @@ class GuardSettings:
     retention: RetentionBounds = field(default_factory=RetentionBounds)
     api: ApiSettings = field(default_factory=ApiSettings)
     database_url: str | None = field(default=None, repr=False)
+    proxies: str | None = None
+    """Where this guard listens for its proxies, where a plan names several guards."""
 
 
 class _Part(BaseModel):
@@ -167,12 +169,17 @@ class _Document(_Part):
     queue: _Queue = Field(default_factory=_Queue, description="how much is taken at once")
     retention: _Retention = Field(default_factory=_Retention, description="how long spans are kept")
     api: _Api = Field(default_factory=_Api, description="where people and programs ask")
+    proxies: str | None = Field(
+        default=None, description="host:port where this guard listens for its proxies, where a plan names several guards"
+    )
     database_url: str | None = Field(default=None, description="PostgreSQL for several guards; null: SQLite in the state folder")
+
+    _address = field_validator("proxies")(_checked_address)
 
     @field_validator("database_url")
     @classmethod
     def _no_password(cls, value: str | None) -> str | None:
-        if value and PASSWORD_IN_URL.search(value):
+        if value and PASSWORD_IN_URL.search(SECRET.sub("", value)):
             msg = "a password must not stand in the file; write postgresql://guard:${env:NAME}@host/db or ${file:/path} for the whole"
             raise ValueError(msg)
         return value
@@ -236,10 +243,9 @@ def _settings(document: _Document, folder: Path, environ: Mapping[str, str]) -> 
         settle_s=document.settle_s,
         intake=IntakeBounds(**queue, reach_back_s=document.retention.age_s),
         retention=RetentionBounds(document.retention.age_s, document.retention.size_bytes_max),
-        api=ApiSettings(
-            document.api.unix_socket, document.api.address, folder / document.api.actors if document.api.actors else None
-        ),
+        api=ApiSettings(document.api.unix_socket, document.api.address, folder / document.api.actors if document.api.actors else None),
         database_url=_resolved(document.database_url, "database_url", folder, environ) if document.database_url else None,
+        proxies=document.proxies,
     )
 
 

@@ -166,8 +166,8 @@ _USER_RULES = """\
 """
 
 _CHOSEN_RULES = """\
-    use_backend {first_backend} if vg_renewed vg_ongoing {{ var(txn.vg_user) -m int eq 1 }} {{ var(txn.vg_chosen) -m int eq 1 }}
-    use_backend {second_backend} if vg_renewed vg_ongoing {{ var(txn.vg_user) -m int eq 1 }} {{ var(txn.vg_chosen) -m int eq 2 }}
+    use_backend {first_backend} if {{ var(txn.vg_user) -m int eq 1 }} {{ var(txn.vg_chosen) -m int eq 1 }}
+    use_backend {second_backend} if {{ var(txn.vg_user) -m int eq 1 }} {{ var(txn.vg_chosen) -m int eq 2 }}
 """
 
 _TEMPLATE = """\

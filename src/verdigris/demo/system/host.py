@@ -114,8 +114,7 @@ class Instance:
             request.hurt = "unauthorized"
 
     async def _work(self, work: Work) -> None:
-        with self._tracer.start_as_current_span(work.name):
-            await asyncio.sleep(self._dice.lognormvariate(math.log(work.median_s), _SIGMA))
+        await asyncio.sleep(self._dice.lognormvariate(math.log(work.median_s), _SIGMA))
 
     async def _accidents(self, request: Request) -> None:
         """What goes wrong here: naturally in both versions, and by the fault."""

@@ -17,9 +17,8 @@ INSTANCES = 2
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Something a service does by itself, with an internal span. It takes log-normal time around the median."""
+    """Something a service does by itself. It takes log-normal time around the median."""
 
-    name: str
     median_s: float
 
 

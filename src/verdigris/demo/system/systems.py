@@ -16,26 +16,26 @@ CLINIC = System(
         Service(
             "portal",
             (
-                Route("GET", "/appointments", (Work("check session", 0.006), Call("scheduling", "GET", "/slots"))),
+                Route("GET", "/appointments", (Work(0.006), Call("scheduling", "GET", "/slots"))),
                 Route(
                     "POST",
                     "/appointments/{id}/book",
-                    (Work("check session", 0.006), Call("scheduling", "POST", "/slots/{}/reservations")),
+                    (Work(0.006), Call("scheduling", "POST", "/slots/{}/reservations")),
                 ),
             ),
         ),
         Service(
             "scheduling",
             (
-                Route("GET", "/slots", (Work("find slots", 0.030),)),
+                Route("GET", "/slots", (Work(0.030),)),
                 Route(
                     "POST",
                     "/slots/{id}/reservations",
-                    (Work("hold slot", 0.020), Call("eligibility", "GET", "/coverage/{}")),
+                    (Work(0.020), Call("eligibility", "GET", "/coverage/{}")),
                 ),
             ),
         ),
-        Service("eligibility", (Route("GET", "/coverage/{card}", (Work("read card", 0.008), Call("insurer-api", "GET", "/coverage/{}"))),)),
+        Service("eligibility", (Route("GET", "/coverage/{card}", (Work(0.008), Call("insurer-api", "GET", "/coverage/{}"))),)),
     ),
     asks=(Ask("GET", "/appointments", 0.6), Ask("POST", "/appointments/{}/book", 0.4)),
     outside=Outside("insurer-api", "insurer-api.example", 0.030, limited_version="v2", limited_per_s=5.0, extra_s=(0.150, 0.450)),
@@ -48,15 +48,15 @@ BANK = System(
         Service(
             "web",
             (
-                Route("GET", "/rates", (Work("render rates", 0.025),)),
-                Route("GET", "/accounts/{id}", (Work("read session", 0.006), Call("accounts", "GET", "/accounts/{}"))),
+                Route("GET", "/rates", (Work(0.025),)),
+                Route("GET", "/accounts/{id}", (Work(0.006), Call("accounts", "GET", "/accounts/{}"))),
             ),
         ),
         Service(
             "accounts",
-            (Route("GET", "/accounts/{id}", (Work("load account", 0.015), Call("book", "GET", "/entries/{}")), credentials=True),),
+            (Route("GET", "/accounts/{id}", (Work(0.015), Call("book", "GET", "/entries/{}")), credentials=True),),
         ),
-        Service("book", (Route("GET", "/entries/{id}", (Work("read entries", 0.025),)),)),
+        Service("book", (Route("GET", "/entries/{id}", (Work(0.025),)),)),
     ),
     asks=(Ask("GET", "/rates", 0.3), Ask("GET", "/accounts/{}", 0.7, anonymous_share=0.05)),
 )
@@ -68,16 +68,16 @@ SHOP = System(
         Service(
             "checkout",
             (
-                Route("GET", "/basket/{id}", (Work("read basket", 0.006), Call("stock", "GET", "/stock/{}"))),
+                Route("GET", "/basket/{id}", (Work(0.006), Call("stock", "GET", "/stock/{}"))),
                 Route(
                     "POST",
                     "/orders/{id}",
-                    (Work("check order", 0.008), Call("stock", "GET", "/stock/{}"), Call("payments", "POST", "/payments/{}")),
+                    (Work(0.008), Call("stock", "GET", "/stock/{}"), Call("payments", "POST", "/payments/{}")),
                 ),
             ),
         ),
-        Service("payments", (Route("POST", "/payments/{id}", (Work("authorise", 0.040),)),)),
-        Service("stock", (Route("GET", "/stock/{id}", (Work("look up", 0.015),)),)),
+        Service("payments", (Route("POST", "/payments/{id}", (Work(0.040),)),)),
+        Service("stock", (Route("GET", "/stock/{id}", (Work(0.015),)),)),
     ),
     asks=(Ask("GET", "/basket/{}", 0.6), Ask("POST", "/orders/{}", 0.4)),
 )

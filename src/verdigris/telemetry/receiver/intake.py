@@ -10,6 +10,7 @@ import logging
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ SENDERS_COUNTED_MAX = 1_000
 """Pairs of sender and reason that are counted apart."""
 
 Format = Literal["protobuf", "json"]
-Encoding = Literal["identity", "gzip", "zstd"]
+Encoding = Literal["identity", "gzip", "deflate", "zstd"]
 OnStored = Callable[[pa.RecordBatch, float], None]
 """Called in the writer's thread with each durable export and the guard's time (seconds since 1970) at which it arrived."""
 OnRefused = Callable[[str, str, int, str], None]
@@ -130,7 +131,7 @@ class Intake:
         self._decoders = ThreadPoolExecutor(b.decoders, thread_name_prefix="otlp-decode")
         self._changed = threading.Condition()
         self._queue: collections.deque[_Export] = collections.deque()
-        self._held_bytes = self._held_spans = 0
+        self._held_bytes = self._held_spans = self._last_group_spans = 0
         self._closing = False
         self._state, self._state_message, self._look_again_s = StoreState.OK, "", 0.0
         self._counts = _Counts()
@@ -233,9 +234,12 @@ class Intake:
         self, body: bytes, form: Format, encoding: Encoding, sender: Sender | None, arrived_unix_s: float
     ) -> tuple[pa.RecordBatch, Mapping[str, int]]:
         try:
-            decoded = _native.decode(body, format=form, encoding=encoding, limits=self._limits)
+            if encoding == "deflate":
+                decoded = _native.decode(self._inflated(body), format=form, limits=self._limits)
+            else:
+                decoded = _native.decode(body, format=form, encoding=encoding, limits=self._limits)
             batch = pa.record_batch(decoded)
-        except (_native.DecodeError, MemoryError) as error:
+        except (_native.DecodeError, zlib.error, MemoryError) as error:
             raise self.counted(Undecodable(str(error))) from error
         refused = collections.Counter(decoded.refused)
         name = sender.name if sender else ANYONE
@@ -258,6 +262,15 @@ class Intake:
                         self._counts.refused_by_sender[pair] += count
             self._report(name, refused, examples)
         return batch, dict(refused)
+
+    def _inflated(self, body: bytes) -> bytes:
+        """What zlib's form holds, which the decoder does not read; within its bounds. Raises: Undecodable, zlib.error."""
+        inflating = zlib.decompressobj()
+        inflated = inflating.decompress(body, min(self.bounds.body_bytes_max, self.bounds.decoded_bytes_max))
+        if inflating.unconsumed_tail or not inflating.eof:
+            msg = f"too_large or truncated: the deflated body has no end within {len(inflated)} bytes; send smaller batches"
+            raise self.counted(Undecodable(msg))
+        return inflated
 
     def _report(self, name: str, refused: Mapping[str, int], examples: Mapping[str, str]) -> None:
         if not self._on_refused:
@@ -296,13 +309,15 @@ class Intake:
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             if not self._closing:
-                enough = self.bounds.group_spans_max
-                self._changed.wait_for(lambda: self._closing or self._held_spans >= enough, self.bounds.group_wait_s)
+                b = self.bounds
+                wait_s = b.busy_wait_s if self._last_group_spans >= b.busy_group_spans else b.group_wait_s
+                self._changed.wait_for(lambda: self._closing or self._held_spans >= b.group_spans_enough, wait_s)
             group: list[_Export] = []
             spans = 0
             while self._queue and (not group or spans + self._queue[0].batch.num_rows <= self.bounds.group_spans_max):
                 group.append(self._queue.popleft())
                 spans += group[-1].batch.num_rows
+            self._last_group_spans = spans
             return group
 
     def _commit(self, group: list[_Export]) -> ExportRefused | None:

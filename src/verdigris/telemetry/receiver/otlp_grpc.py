@@ -23,8 +23,9 @@ GRPC_CODES = {
     Code.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Code.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
 }
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-"""How compressed messages begin. No OTLP request does: the first byte would be field 3, or field 5, and it has field 1 only."""
+GZIP, ZSTD, DEFLATE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+"""How compressed messages begin. No OTLP request does: it has field 1 only, and these would be fields 3, 5 and 15. gRPC itself
+refuses what a sender announces as zstd or snappy, before we see it."""
 CERTIFICATES_CACHED_MAX = 256
 METADATA_BYTES_MAX = 16_384
 
@@ -133,4 +134,6 @@ def presented(der: bytes) -> Presented:
 def _encoding(body: bytes) -> Encoding:
     if body.startswith(GZIP):
         return "gzip"
+    if body.startswith(DEFLATE):
+        return "deflate"
     return "zstd" if body.startswith(ZSTD) else "identity"

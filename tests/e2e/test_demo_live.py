@@ -1,0 +1,105 @@
+"""`verdigris demo` as people start it: a whole case from nothing to its ending, and an interruption that leaves nothing running.
+
+A case takes a minute. One of them runs here always; all of them with DEMO_CASES=all in the environment.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from verdigris.demo.cases import CASES
+from verdigris.demo.errors import DemoExtraMissing
+from verdigris.demo.extra import require_live
+
+try:
+    require_live()
+except DemoExtraMissing as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+PROGRAM = [sys.executable, "-c", "import sys; from verdigris.cli.main import run; sys.argv[0] = 'verdigris'; run()", "demo"]
+PATIENCE_S = 240.0
+ALWAYS = "cloud"
+"""The quickest: nobody can see green, so there is nothing to wait for."""
+
+
+class Demo:
+    """The command, and every process that it starts: they have its mark in their environment."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._mark = f"DEMO_TEST={uuid.uuid4().hex}"
+        name, _, value = self._mark.partition("=")
+        self.process = subprocess.Popen(
+            [*PROGRAM, *arguments, "--folder", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, name: value},
+        )  # fmt: skip
+
+    def running(self) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    marked = self._mark.encode() in (entry / "environ").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                found += [int(entry.name)] if marked else []
+        return found
+
+
+@contextmanager
+def demo(folder: Path, *arguments: str) -> Iterator[Demo]:
+    running = Demo(folder, *arguments)
+    try:
+        yield running
+    finally:
+        for pid in running.running():
+            os.kill(pid, signal.SIGKILL)
+        running.process.wait()
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in /proc")
+
+
+@linux_only
+@pytest.mark.parametrize("case", CASES)
+def test_a_case_ends_as_it_should_and_leaves_nothing_running(tmp_path: Path, case: str) -> None:
+    if case != ALWAYS and os.environ.get("DEMO_CASES") != "all":
+        pytest.skip("takes a minute or two; set DEMO_CASES=all")
+    with demo(tmp_path, case, "--json") as run:
+        out, err = run.process.communicate(timeout=PATIENCE_S)
+        told = f"{out}\n{err}"
+        assert run.process.returncode == 0, told
+        ending = json.loads(out)
+        assert ending["expected"], told
+        assert ending["harm"]["unanswered"] == 0
+        assert run.running() == []
+    kept = {path.name for path in (tmp_path / case).iterdir()}
+    assert kept >= {"plan.yaml", "envoy.yaml", "guard.yaml", "requests.csv", "logs", "state"}
+
+
+@linux_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopping_it_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    with demo(tmp_path, "good", "--no-watch") as run:
+        assert run.process.stdout is not None
+        for line in run.process.stdout:
+            if "phase: preflight" in line:
+                break
+        else:
+            pytest.fail(f"it ended before it was stopped: {run.process.communicate()}")
+        assert len(run.running()) >= 8  # the command, guard, proxy, outside, four hosts, users
+        run.process.send_signal(number)
+        run.process.wait(timeout=30)
+        deadline_s = time.monotonic() + 10
+        while run.running() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert run.running() == []
+        assert run.process.returncode == (-number if number is signal.SIGKILL else 130)
