@@ -16,6 +16,9 @@ demo: setup ## record a small real system in two versions and judge the new one
 
 test: setup ## all tests
 	@scripts/setup-browser
+	@scripts/setup-servers
+	@scripts/setup-js-client || true
+	@scripts/setup-collector || true
 	@$(CARGO) test --quiet --release --locked --manifest-path native/Cargo.toml
 	@$(PY) -m pytest -q
 

@@ -290,7 +290,7 @@ def main() -> int:
         ),
     ]
     print(
-        f"{platform.machine()}, {os.cpu_count()} processors shared with {options.clients} clients, load {os.getloadavg()[0]:.1f}, {versions}"
+        f"{platform.machine()}, {os.cpu_count()} processors with {options.clients} clients on them, load {os.getloadavg()[0]:.1f}, {versions}"
     )
     for what, figure, more in rows:
         print(f"{what:<23}{figure:>18}   {more}")

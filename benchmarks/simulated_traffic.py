@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verdigris.judge.live import open_banks_for
-from verdigris.judge.live_banks import advance_live, decided
+from verdigris.judge.live_banks import advance_live, decided, steady
 from verdigris.judge.live_streams import LiveStream, streams_for
 from verdigris.judge.reference import Reference, learn_tally
 from verdigris.judge.tallies import GROUPS_MAX, EdgeTally, OperationTally, RoleTally, Tallies, TimeHistogram
@@ -574,9 +574,10 @@ def decide_live(runs: Sequence[Rollout], policy: Policy, weight: float = 1.0, *,
 
 @dataclass(frozen=True)
 class LiveTrail:
-    """What decides after each window, shape (windows, streams)."""
+    """What decides after each window about each stream, and about all together; shape (windows, streams)."""
 
     log_e: Array
+    steady: Array
 
     def crossed(self, policy: Policy, streams: Sequence[LiveStream], weight: float) -> NDArray[np.int_]:
         """The windows after which the candidate is returned."""
@@ -589,8 +590,8 @@ class LiveTrail:
         return float(self._together(np.array([s.weight for s in streams]) * weight).max())
 
     def _together(self, weights: Array) -> Array:
-        top = np.maximum(self.log_e.max(axis=1), 0.0)
-        return np.asarray(top + np.log((1 - weights.sum()) * np.exp(-top) + (weights * np.exp(self.log_e - top[:, None])).sum(axis=1)))
+        top = np.maximum(self.steady.max(axis=1), 0.0)
+        return np.asarray(top + np.log((1 - weights.sum()) * np.exp(-top) + (weights * np.exp(self.steady - top[:, None])).sum(axis=1)))
 
 
 def live_trail(
@@ -609,12 +610,12 @@ def live_trail(
     structural = np.array([s.edge is not None or s.signal in {Signal.CALL_EXTRA, Signal.OPERATION_MISSING} for s in together])
     b_instances = np.where(structural, 1.0, float(runs[0].setting.base_instances))
     c_instances = np.where(structural, 1.0, float(runs[0].setting.cand_instances))
-    trail = np.empty((base_n.shape[1], len(together)))
+    trail, held = np.empty((base_n.shape[1], len(together))), np.empty((base_n.shape[1], len(together)))
     for t in range(base_n.shape[1]):
         banks = advance_live(banks, base_n[:, t], base_k[:, t], cand_n[:, :, t], cand_k[:, :, t], b_instances, c_instances)
-        trail[t] = decided(banks)[0]
+        trail[t], held[t] = decided(banks)[0], steady(banks)
     ends = np.cumsum([0, *(len(streams) for streams in faults)])
-    return [LiveTrail(trail[:, start:end]) for start, end in pairwise(ends)]
+    return [LiveTrail(trail[:, start:end], held[:, start:end]) for start, end in pairwise(ends)]
 
 
 def most_by_chance(runs: int, level: float, unlikely: float = 1e-4) -> int:

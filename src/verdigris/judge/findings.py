@@ -6,7 +6,6 @@ Shared by the judgement of recordings and the live one; it does not know how the
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from verdigris.judge.betting import combine
 from verdigris.judge.blame import rank
 from verdigris.judge.consequences import reachable
 from verdigris.judge.effects import effect_of, share_effect
@@ -25,8 +24,12 @@ TRUST = frozenset({Signal.NO_TRACES, Signal.UNTRACED, Signal.ORPHANS, Signal.SAM
 """Signals that speak against the telemetry, not against the candidate."""
 
 
-def findings_of(tallies: Tallies, judged: Sequence[Judged], threshold: float, *, concurrent: bool) -> tuple[Finding, ...]:
-    """The streams that reached what they need, the worst first, one per operation, edge and signal. `threshold`: of all together."""
+def findings_of(tallies: Tallies, judged: Sequence[Judged], threshold: float, together: float | None) -> tuple[Finding, ...]:
+    """The streams that reached what they need, the worst first, one per operation, edge and signal.
+
+    `together`: the evidence of all streams, where it may be combined. If it reaches `threshold` and no stream does what it needs,
+    the strongest stands for all.
+    """
     best: dict[tuple[object, ...], tuple[float, Judged, Signal]] = {}
     for row in judged:
         stream, evidence, needed = row
@@ -39,11 +42,9 @@ def findings_of(tallies: Tallies, judged: Sequence[Judged], threshold: float, *,
         key = (stream.operation, stream.edge, signal)
         if key not in best or evidence.log_e - needed > best[key][0]:
             best[key] = (evidence.log_e - needed, row, signal)
-    if concurrent and not best:
-        together = combine([e.log_e for _, e, _ in judged], [s.weight for s, _, _ in judged])
-        if together >= threshold:
-            row = max(judged, key=lambda r: r[1].log_e - r[2])
-            best[row[0].operation, row[0].edge, row[0].signal] = (0.0, row, row[0].signal)
+    if together is not None and together >= threshold and judged and not best:
+        row = max(judged, key=lambda r: r[1].log_e - r[2])
+        best[row[0].operation, row[0].edge, row[0].signal] = (0.0, row, row[0].signal)
     own = {stream.operation for _, (stream, _, _), signal in best.values() if signal is Signal.EXCLUSIVE_LATENCY}
     kept = [(row, signal) for _, row, signal in best.values() if not (signal is Signal.LATENCY and row[0].operation in own)]
     made = [_finding(tallies, row, signal) for row, signal in kept] + sampling(tallies, threshold)

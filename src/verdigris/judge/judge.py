@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from verdigris.judge.assurance import missing_for_pass
+from verdigris.judge.betting import combine
 from verdigris.judge.consequences import felt_of_bad_instances, following, numbered
 from verdigris.judge.evidence import Judged, StreamEvidence, apart, side_by_side, trail_apart
 from verdigris.judge.findings import TRUST, causes_of, findings_of, out_of_sight, seen
@@ -48,7 +49,8 @@ def judge_tallies(tallies: Tallies, policy: Policy, *, concurrent: bool) -> Judg
     clip = max(1.5, (threshold + math.log(max(len(streams), 1))) / WINDOWS_MUST_AGREE)
     evidence = side_by_side(streams, clip) if concurrent else apart(streams)
     judged = [(s, e, threshold - math.log(s.weight)) for s, e in zip(streams, evidence, strict=True)]
-    findings = seen(tallies, findings_of(tallies, judged, threshold, concurrent=concurrent))
+    together = combine([e.log_e for e in evidence], [s.weight for s in streams]) if concurrent else None
+    findings = seen(tallies, findings_of(tallies, judged, threshold, together))
     findings = felt_of_bad_instances(tallies, findings)
     found = {f.signal for f in findings}
     lost = {f.id for f in findings if f.signal in TRUST or out_of_sight(f, tallies) is not None}

@@ -17,7 +17,7 @@ from verdigris.errors import VerdigrisError
 from verdigris.judge.assurance import REST, needs_of
 from verdigris.judge.betting import combine
 from verdigris.judge.divergence import Array
-from verdigris.judge.live_banks import LiveBanks, advance_live, decided, open_live_banks
+from verdigris.judge.live_banks import LiveBanks, advance_live, decided, open_live_banks, steady
 from verdigris.judge.live_findings import Seen, Verdicts, found_in
 from verdigris.judge.live_streams import Counts, LiveStream, LiveStreams, streams_for
 from verdigris.judge.merged import Known, Merged, with_window
@@ -251,7 +251,7 @@ def _seen(state: LiveState) -> Seen:
         whole=whole,
         suspect=suspect,
         phi=state.faults.phi,
-        together=combine(log_e, weights),
+        together=combine(steady(state.faults), weights),
         threshold=math.log(1 / state.objectives.defaults.alpha),
         merged=state.merged,
         names=state.names,

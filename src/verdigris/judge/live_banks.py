@@ -38,13 +38,15 @@ HALF_LIFE_S = 240.0
 class LiveBanks:
     """Rows: copy by copy, each with all streams. Copy 0 has all groups, copy 1 + g all but g.
 
-    `banks` stand where the last full block left them, but know the rates of every window. `pending`, shape (rows, experts), and
+    `banks` stand where the last full block left them, but know the rates of every window; `before`, (rows,), is their log wealth a
+    block earlier. `pending`, shape (rows, experts), and
     `held`, (rows,): what the experts gained in the block that is not full, and of how many windows; `log_wealth`, (rows,), has it in.
     `seen`, shape (streams, GROUPS_MAX): groups that ever had a request of the stream. `phi`, (streams,): the last dispersion.
     `most`, (rows,): what no row's log wealth may exceed.
     """
 
     banks: Banks
+    before: Array
     pending: Array
     held: Array
     log_wealth: Array
@@ -88,6 +90,7 @@ def open_live_banks(
     rows, block = banks.log_wealth.size, 1 if needed is None else windows_in_a_block(window_s)
     return LiveBanks(
         banks=banks,
+        before=np.zeros(rows),
         pending=np.zeros((rows, banks.shares.shape[1] - 1)),
         held=np.zeros(rows),
         log_wealth=np.zeros(rows),
@@ -127,6 +130,7 @@ def advance_live(
     return replace(
         live,
         banks=_seen_more(_where(full, after, live.banks), n_b, k_b, n_c, k_c),
+        before=np.where(full, live.banks.log_wealth, live.before),
         pending=np.where(full[:, None], 0.0, pending),
         held=np.where(full, 0.0, held),
         log_wealth=np.where(active, after.log_wealth, live.log_wealth),
@@ -145,7 +149,21 @@ def dispersions(rho: Array, base_n: Array, cand_n: Array, base_instances: Array,
 
 def decided(live: LiveBanks) -> tuple[Array, Array, NDArray[np.int_]]:
     """What decides, the evidence with all instances, and the group without which it is weakest (−1 for none), for each stream."""
-    logs = live.log_wealth.reshape(live.copies, live.rho.size)
+    return _least(live, live.log_wealth)
+
+
+def steady(live: LiveBanks) -> Array:
+    """What decides about all streams together: the lesser of what they have now and had a block before.
+
+    Streams that move together would else need fewer blocks than one of them alone.
+    """
+    earlier = np.where(live.held > 0, live.banks.log_wealth, live.before)
+    return _least(live, np.minimum(live.log_wealth, earlier))[0]
+
+
+def _least(live: LiveBanks, log_wealth: Array) -> tuple[Array, Array, NDArray[np.int_]]:
+    """The least over leaving out each group, the whole, and the group that makes it least."""
+    logs = log_wealth.reshape(live.copies, live.rho.size)
     whole = logs[0]
     several = live.seen.sum(axis=1) > 1
     left_out = live.seen.T[: live.copies - 1] & several[None, :]

@@ -65,7 +65,7 @@ def found_in(state: Seen) -> Verdicts:
         return _of_telemetry(about_telemetry, blind=blind)
     tallies, counts = _measured(state, crossed)
     judged = list(_judged(state, tallies, counts))
-    found = [f for f in findings_of(tallies, judged, state.threshold, concurrent=True) if f.signal is not Signal.SAMPLING]
+    found = [f for f in findings_of(tallies, judged, state.threshold, state.together) if f.signal is not Signal.SAMPLING]
     findings = felt_of_bad_instances(tallies, seen(tallies, in_order([*about_telemetry, *_apart(state, crossed), *found])))
     lost = {f.id for f in findings if f.signal in TRUST or _unseen(f, state, tallies)}
     faults = [f for f in findings if f.id not in lost and f.signal is not Signal.INSTANCE and f.follows_from is None]

@@ -33,7 +33,7 @@ def haproxy_binary() -> str:
     """HAProxy's program; else the test is skipped."""
     found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        pytest.skip("there is no haproxy here; scripts/setup-proxies installs it")
+        pytest.skip("there is no haproxy here; scripts/setup-servers installs it")
     return found
 
 
