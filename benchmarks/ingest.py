@@ -87,7 +87,8 @@ class Template:
                 parent = field(4, b"\xa5" * 8) if PARENTS[place] >= 0 else b""
                 attributes = b"".join(field(9, attribute(f"attribute.{n}", f"value {n} {chance.randrange(50)}")) for n in range(7))
                 span = (
-                    field(1, marker) + field(2, b"\xa5" * 8) + parent + field(5, f"{service} work {place}".encode()) + varint(6 << 3) + varint(KINDS[place])
+                    field(1, marker) + field(2, b"\xa5" * 8) + parent + field(5, f"{service} work {place}".encode())
+                    + varint(6 << 3) + varint(KINDS[place])
                     + varint(7 << 3 | 1) + b"\xa5" * 8 + varint(8 << 3 | 1) + b"\xa5" * 8 + attributes
                     + field(9, attribute("http.route", f"/{service}/{{id}}"))
                 )  # fmt: skip
@@ -290,7 +291,7 @@ def main() -> int:
         ),
     ]
     print(
-        f"{platform.machine()}, {os.cpu_count()} processors with {options.clients} clients on them, load {os.getloadavg()[0]:.1f}, {versions}"
+        f"{platform.machine()}, {os.cpu_count()} processors for all, {options.clients} clients; load {os.getloadavg()[0]:.1f}, {versions}"
     )
     for what, figure, more in rows:
         print(f"{what:<23}{figure:>18}   {more}")

@@ -12,8 +12,10 @@ import grpc
 import pytest
 from tests.clients.receiving import WAYS, HeldStore, Span, compressed, encoded, protobuf, receiving, sending, until
 
+from verdigris.telemetry.clock import GuardClock
+from verdigris.telemetry.receiver.answers import Stopping
 from verdigris.telemetry.receiver.bounds import IntakeBounds
-from verdigris.telemetry.receiver.intake import StoreState
+from verdigris.telemetry.receiver.intake import Intake, StoreState
 from verdigris.telemetry.store import StoreError, StoreFull
 
 QUICK = IntakeBounds(group_wait_s=0.001, retry_after_s=0.05)
@@ -227,6 +229,28 @@ def test_stopping_answers_what_is_under_way_and_refuses_the_rest(way: str) -> No
             with pytest.raises((aiohttp.ClientError, AssertionError)):
                 assert (await client.spans(way, [Span(4)])).code == "OK"
             assert store.traces() == [1, 2, 3]
+
+    run(test())
+
+
+def test_closing_makes_durable_what_waits_and_refuses_the_rest() -> None:
+    async def test() -> None:
+        store, body = HeldStore(), protobuf([Span(1)])
+        store.gate.clear()
+        intake = Intake(store, clock=GuardClock(), bounds=replace(QUICK, group_spans_max=1))
+        waiting = []
+        for _ in range(3):
+            intake.reserve(len(body))
+            waiting.append(asyncio.ensure_future(intake.take(body, "protobuf", "identity", None)))
+        await until(lambda: intake._held_spans == 3)
+        closing = asyncio.ensure_future(intake.close())
+        await until(lambda: intake._closing)
+        with pytest.raises(Stopping):
+            intake.reserve(len(body))
+        store.gate.set()
+        assert [a.spans for a in await asyncio.gather(*waiting)] == [1, 1, 1]
+        await closing
+        assert store.traces() == [1, 1, 1]
 
     run(test())
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -19,7 +20,7 @@ import pytest
 from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import UNIT, Edge, Operation, Role, Windows, merge
 from verdigris.plan.identity import EVERY_SPAN, Identity, IdentityMatch
-from verdigris.telemetry.chdb_store import ChdbStore
+from verdigris.telemetry.chdb_store import ChdbStore, _Turns
 from verdigris.telemetry.store import (
     HORIZON_S,
     PARTITION_S,
@@ -599,25 +600,28 @@ def test_times_before_1970_and_far_ahead_are_kept_counted_and_forgotten(store: L
     assert [s.first_unix_nano for s in store.slices()] == [2**63 - 1]
 
 
-def test_inserts_and_windows_take_turns(store: LiveSpanStore) -> None:
-    """An insert waits for one statement of a look at most, not for the whole look."""
-    store.insert(spans(*(span(n, 1) for n in range(1, 50))))
-    order: list[str] = []
-    done = threading.Event()
+def test_an_insert_waits_for_one_statement_of_a_look_and_not_for_the_whole_look() -> None:
+    """Whoever runs statement after statement lets those in who wait; a plain lock would go back to who just released it."""
+    turns, stop, runs = _Turns(), threading.Event(), 0
 
     def look() -> None:
-        for number in range(3):
-            store.windows(Period(START_NS - number * 60 * NANO, START_NS + 60 * NANO), ALL)
-            order.append("look")
-        done.set()
+        nonlocal runs
+        while not stop.is_set():
+            with turns:
+                time.sleep(0.01)  # a statement
+                runs += 1
 
     with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(look)
-        while not done.is_set():
-            store.insert(spans(span(10_000 + len(order), 1)))
-            order.append("insert")
-        looking.result()
-    assert order.count("insert") >= 15
+        pool.submit(look)
+        while not runs:
+            time.sleep(0.001)
+        waited = []
+        for _ in range(20):
+            before = runs
+            with turns:
+                waited.append(runs - before)
+        stop.set()
+    assert max(waited) <= 2
 
 
 # --- other people's tables ----------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ _CASES = (
         system=BANK,
         blue=_BANK,
         green=Behaviour("3.5.0", at="book", asks_credentials=False),
-        expected=Expected(_BACK, Outcome.FAIL, frozenset({Signal.REFUSED_LESS}), cause="accounts"),
+        expected=Expected(_BACK, Outcome.FAIL, frozenset({Signal.REFUSED_LESS})),
     ),
     Case(
         name="cloud",

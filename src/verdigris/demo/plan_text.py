@@ -14,7 +14,7 @@ class Pace:
     reference_s: int = 15
     first_requests: int = 60
     second_requests: int = 300
-    last_minimum_s: int = 8
+    last_minimum_s: int = 20
     last_maximum_s: int = 90
     bake_s: int = 10
     lease_s: int = 3
@@ -26,7 +26,7 @@ class Pace:
 
 
 NORMAL = Pace()
-FAST = Pace(reference_s=8, first_requests=30, second_requests=150, last_minimum_s=4, bake_s=4)
+FAST = Pace(reference_s=8, first_requests=30, second_requests=150, last_minimum_s=8, bake_s=4)
 
 
 @dataclass(frozen=True, slots=True)

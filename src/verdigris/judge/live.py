@@ -18,7 +18,7 @@ from verdigris.judge.assurance import REST, needs_of
 from verdigris.judge.betting import combine
 from verdigris.judge.divergence import Array
 from verdigris.judge.live_banks import LiveBanks, advance_live, decided, open_live_banks, steady
-from verdigris.judge.live_findings import Seen, Verdicts, found_in
+from verdigris.judge.live_findings import APART, Seen, Verdicts, found_in
 from verdigris.judge.live_streams import Counts, LiveStream, LiveStreams, streams_for
 from verdigris.judge.merged import Known, Merged, with_window
 from verdigris.judge.reference import Proxied as Proxied  # noqa: PLC0414  # part of what this module offers
@@ -243,6 +243,8 @@ def _seen(state: LiveState) -> Seen:
     log_e, whole, suspect = decided(state.faults)
     faults = [state.streams.streams[i] for i in state.streams.faults]
     weights = np.array([s.weight for s in faults])
+    # Those apart are found by themselves or not at all: together with them, the strongest of the others would be named.
+    compared = np.array([s.signal not in APART for s in faults])
     return Seen(
         streams=state.streams,
         faults=tuple(faults),
@@ -251,7 +253,7 @@ def _seen(state: LiveState) -> Seen:
         whole=whole,
         suspect=suspect,
         phi=state.faults.phi,
-        together=combine(steady(state.faults), weights),
+        together=combine(steady(state.faults)[compared], weights[compared]),
         threshold=math.log(1 / state.objectives.defaults.alpha),
         merged=state.merged,
         names=state.names,

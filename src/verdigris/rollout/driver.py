@@ -67,6 +67,9 @@ class Driver:
         """While inside, the proxy is observed, leases are kept and windows are looked at."""
         stored, looks = await self.around.offload(self._remembered)
         self.generation = stored.generation
+        if self.position.sequence:
+            text = f"guard {self.claim.guard} goes on with what is {self.position.phase.value}"
+            await self._kept(self.records.note, self._now(), "guard.recovered", text, {"term": self.claim.term})
         await self.around.offload(self.watch.remember, looks, stored.reference)
         tasks = [asyncio.create_task(self.watch.keep(), name="keep")]
         self._tasks = tasks

@@ -251,10 +251,6 @@ class Records:
                 .where(_ROLLOUTS.c.id == rollout_id)
                 .values(term=row.term + 1, guard=guard, heard_unix_s=now, generation=generation)
             )
-            if row.term:
-                text = f"guard {guard} goes on" + (f" after guard {row.guard} was silent" if row.guard != guard else " after a restart")
-                data: dict[str, object] = {"term": row.term + 1, "guard": guard, "before": row.guard}
-                _append(connection, rollout_id, now, "guard.recovered", f"guard {guard}", text, data)
         return Claim(rollout_id, guard, row.term + 1, resumed=row.term > 0)
 
     def hear(self, claim: Claim) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from verdigris.judge.windows import Windows
 
-STALE_AFTER_S = 15.0
-"""A guard that was not heard for so long may be replaced by another."""
+TAKEOVER_AFTER_S = 15.0
+"""A guard that was not heard for so long may be replaced by another, where the settings do not say."""
 
 
 class Clock(Protocol):
@@ -74,3 +74,4 @@ class Surroundings:
     telemetry: Telemetry
     clock: Clock = field(default_factory=SystemClock)
     offload: Callable[..., Awaitable[Any]] = in_thread
+    takeover_after_s: float = TAKEOVER_AFTER_S

@@ -16,7 +16,7 @@ from verdigris.plan.plan import Plan
 from verdigris.rollout.evidence import Look, every_window
 from verdigris.rollout.proxied import ProxyCounters
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable
-from verdigris.rollout.surroundings import STALE_AFTER_S, Surroundings
+from verdigris.rollout.surroundings import Surroundings
 from verdigris.telemetry.store import StoreError
 from verdigris.traffic.data_plane import DataPlane, Routing, Split, StaleGeneration, TrafficError
 
@@ -81,7 +81,7 @@ class Watch:
 
     async def renew(self) -> None:
         """Apply what is in force once more. A guard that was asleep asks first whether it is still the one who acts."""
-        if self.around.clock.monotonic_s() - self._heard_s > STALE_AFTER_S / 3:
+        if self.around.clock.monotonic_s() - self._heard_s > self.around.takeover_after_s / 3:
             await self.hear()
         async with self._applying:
             if self.in_force is None:

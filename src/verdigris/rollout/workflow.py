@@ -18,7 +18,7 @@ from verdigris.plan.plan import Plan
 from verdigris.rollout.driver import Driver
 from verdigris.rollout.position import FORMAT, UnknownFormat
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Superseded
-from verdigris.rollout.surroundings import STALE_AFTER_S, Surroundings
+from verdigris.rollout.surroundings import TAKEOVER_AFTER_S, Surroundings
 from verdigris.traffic.data_plane import DataPlane, TrafficError
 
 APPLICATION_VERSION = f"verdigris-rollout-{FORMAT}"
@@ -40,8 +40,17 @@ class _GuardStopped(BaseException):
 class Acting:
     """Acts on this guard's rollouts, and takes over those that nobody acts on."""
 
-    def __init__(self, records: Records, guard: str, read_plan: ReadPlan, open_plane: OpenPlane, around: Around) -> None:
+    def __init__(
+        self,
+        records: Records,
+        guard: str,
+        read_plan: ReadPlan,
+        open_plane: OpenPlane,
+        around: Around,
+        takeover_after_s: float = TAKEOVER_AFTER_S,
+    ) -> None:
         """`guard` names this guard; no other may have its name."""
+        self._takeover_after_s = takeover_after_s
         self.records, self.guard = records, guard
         self._read_plan, self._open_plane, self._around = read_plan, open_plane, around
         self.drivers: dict[str, Driver] = {}
@@ -81,7 +90,7 @@ class Acting:
             return True
         self._beginning.add(rollout_id)
         try:
-            claim = await asyncio.to_thread(self.records.claim, rollout_id, self.guard, STALE_AFTER_S)
+            claim = await asyncio.to_thread(self.records.claim, rollout_id, self.guard, self._takeover_after_s)
             if claim is not None:
                 await asyncio.to_thread(_start, claim)
             return claim is not None

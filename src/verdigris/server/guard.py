@@ -94,8 +94,14 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         telemetry.fed_by(intake)
         receiver = Receiver(intake, settings.otlp, settings.tls)
         stack.push_async_callback(receiver.stop)
+        takeover_after_s = settings.takeover_after_s
         acting = Acting(
-            records, name, _read_canonical, _opener(settings.proxies), lambda plan: Surroundings(_Windows(telemetry, plan), clock)
+            records,
+            name,
+            _read_canonical,
+            _opener(settings.proxies),
+            lambda plan: Surroundings(_Windows(telemetry, plan), clock, takeover_after_s=takeover_after_s),
+            takeover_after_s,
         )
         control = GuardControl(records, acting, load_plan, _read_canonical)
         for background in (

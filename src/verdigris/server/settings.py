@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from verdigris.errors import VerdigrisError
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.yaml_text import read_yaml
+from verdigris.rollout.surroundings import TAKEOVER_AFTER_S
 from verdigris.telemetry.live import SETTLE_S
 from verdigris.telemetry.receiver.bounds import IntakeBounds
 from verdigris.telemetry.receiver.listeners import Addresses
@@ -56,6 +57,8 @@ class GuardSettings:
     retention: RetentionBounds = field(default_factory=RetentionBounds)
     api: ApiSettings = field(default_factory=ApiSettings)
     database_url: str | None = field(default=None, repr=False)
+    takeover_after_s: float = TAKEOVER_AFTER_S
+    """Another guard that was not heard for so long is replaced."""
     proxies: str | None = None
     """Where this guard listens for its proxies, where a plan names several guards."""
 
@@ -169,6 +172,9 @@ class _Document(_Part):
     queue: _Queue = Field(default_factory=_Queue, description="how much is taken at once")
     retention: _Retention = Field(default_factory=_Retention, description="how long spans are kept")
     api: _Api = Field(default_factory=_Api, description="where people and programs ask")
+    takeover_after_s: float = Field(
+        default=TAKEOVER_AFTER_S, ge=2, le=600, description="a guard on the same database that is silent for so long is replaced"
+    )
     proxies: str | None = Field(
         default=None, description="host:port where this guard listens for its proxies, where a plan names several guards"
     )
@@ -245,6 +251,7 @@ def _settings(document: _Document, folder: Path, environ: Mapping[str, str]) -> 
         retention=RetentionBounds(document.retention.age_s, document.retention.size_bytes_max),
         api=ApiSettings(document.api.unix_socket, document.api.address, folder / document.api.actors if document.api.actors else None),
         database_url=_resolved(document.database_url, "database_url", folder, environ) if document.database_url else None,
+        takeover_after_s=document.takeover_after_s,
         proxies=document.proxies,
     )
 
