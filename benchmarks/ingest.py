@@ -149,7 +149,7 @@ def client(number: int, port: int, batch: int, in_flight: int, rate: float, seco
                 begun = time.monotonic()
                 while time.monotonic() < end:
                     if rate:
-                        due = begun + (sent / in_flight) * template.spans / rate
+                        due = begun + sent * template.spans / rate
                         await asyncio.sleep(max(0.0, due - time.monotonic()))
                     sent += 1
                     body = template.filled((number << 48) + (lane << 40) + sent)

@@ -63,6 +63,9 @@ def demo(folder: Path, *arguments: str) -> Iterator[Demo]:
         for pid in running.running():
             os.kill(pid, signal.SIGKILL)
         running.process.wait()
+        for pipe in (running.process.stdout, running.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in /proc")

@@ -173,6 +173,9 @@ class World:
     def state(self) -> TelemetryState:
         return TelemetryState()
 
+    def end(self) -> None:
+        pass
+
     async def when(self, condition: Callable[[], bool], then: Callable[[], None], limit_s: float = 10_000) -> None:
         """Change the world as soon as something holds."""
         until = self.now() + limit_s

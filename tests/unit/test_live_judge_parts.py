@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verdigris.judge.betting import advance, open_banks
+from verdigris.judge.betting import PRIOR_TRIALS, advance, open_banks
 from verdigris.judge.dispersion import SINGLE_MAX, block_lengths, dispersion_of, rhos
 from verdigris.judge.fast_path import too_many_failures
 from verdigris.judge.live import look, open_judge
-from verdigris.judge.live_banks import advance_live, decided, open_live_banks, steady, windows_in_a_block
+from verdigris.judge.live_banks import BEYOND_NATS, advance_live, decided, open_live_banks, steady, windows_in_a_block
 from verdigris.judge.live_streams import streams_for
 from verdigris.judge.reference import InvalidReference, NothingToLearn, Proxied, Reference, learn
 from verdigris.judge.streams import bucket_ms
@@ -234,6 +234,16 @@ def test_the_instance_that_contributes_most_is_left_out() -> None:
     assert decided(shared)[0][0] > 9
 
 
+def test_instances_that_are_ill_one_after_the_other_are_not_all_of_them() -> None:
+    live, worst = one_bank(10), 0.0
+    for sick in (0, 1, 2):
+        for t in range(24):
+            live = advance_live(live, *counts(500, 1, dict.fromkeys(range(3), 100.0), {sick: 30.0 if t < 5 else 0.0}))
+            worst = max(worst, decided(live)[0][0])
+            assert decided(live)[1][0] <= 9 + BEYOND_NATS
+    assert worst < 9
+
+
 def test_a_second_instance_that_comes_late_must_confirm() -> None:
     live = one_bank(10)
     for _ in range(8):
@@ -314,6 +324,16 @@ def test_shares_of_alpha_sum_to_at_most_one() -> None:
     streams = streams_for(learn(before(), OBJECTIVES), OBJECTIVES).streams
     assert 0.9 < sum(s.weight for s in streams) <= 1 + 1e-12
     assert all((s.weight == 0) == s.health for s in streams)
+
+
+def test_less_of_something_is_looked_for_with_a_quarter_of_it() -> None:
+    learned = learn(before(), OBJECTIVES)
+    streams = streams_for(learned, OBJECTIVES).streams
+    lost = {s.edge: s for s in streams if s.signal is Signal.CALL_MISSING and s.swapped}
+    (edge,) = (e for e in learned.edges if e.rare and e.edge.caller == server(ROOT))
+    made = edge.missing.bad / next(o.requests for o in learned.operations if o.operation == server(ROOT))
+    assert lost[edge.edge].prior_rate == pytest.approx(made / 4, rel=0.02)
+    assert lost[edge.edge].prior_trials == PRIOR_TRIALS
 
 
 # -- telemetry --------------------------------------------------------------------------------------------------------------

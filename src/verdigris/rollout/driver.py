@@ -81,6 +81,7 @@ class Driver:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.around.telemetry.end()
 
     def _remembered(self) -> tuple[Stored, list[tuple[int, int, bytes]]]:
         return self.records.load(self.claim.rollout_id), list(self.records.looks(self.claim.rollout_id))
@@ -228,7 +229,7 @@ class Driver:
         text, data = "about to make the candidate the durable default", {"candidate_percent": 100.0}
         self.generation = await self._kept(self.records.intend, self._now(), text, data)
         await self.watch.let_go()
-        split = await self.plane.commit(self.generation) or await self.plane.observe()
+        self.watch.split = split = await self.plane.commit(self.generation) or await self.plane.observe()
         done = split is not None and split.committed and split.routing.candidate_percent == 100.0  # noqa: PLR2004  # percent
         await self._kept(self.records.note, self._now(), "commit.observed", _says(split), self._observed(split))
         if not done:

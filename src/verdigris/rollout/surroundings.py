@@ -48,6 +48,9 @@ class Telemetry(Protocol):
     def state(self) -> TelemetryState:
         """Late spans, skew and anything people should know."""
 
+    def end(self) -> None:
+        """Nobody asks any more."""
+
 
 async def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
     """Run a blocking call beside the event loop."""

@@ -150,6 +150,9 @@ class _Windows:
         skews = [role.clock_skew_s for role in (health.baseline, health.candidate) if role.clock_skew_s is not None]
         return TelemetryState(health.late_spans, max(skews, key=abs, default=None), health.notes)
 
+    def end(self) -> None:
+        self._telemetry.unwatch(self._plan.identity)
+
 
 class _Refusals:
     """Spans that were refused, added up and written to the guard's journal every few seconds: refused is refused and recorded."""
