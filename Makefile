@@ -11,8 +11,9 @@ help: ## this list
 setup: ## make .venv with everything in it
 	@scripts/setup
 
-demo: setup ## record a small real system in two versions and judge the new one
-	@.venv/bin/verdigris demo --folder build/demo
+demo: setup ## roll a real system out twice: a bad version goes back, a good one is committed
+	@.venv/bin/verdigris demo healthcare --folder build/demo
+	@.venv/bin/verdigris demo good --folder build/demo
 
 test: setup ## all tests
 	@scripts/setup-browser

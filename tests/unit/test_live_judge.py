@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verdigris.judge.live import LiveJudgement, LiveState, OutOfOrder, begin_step, judgement, look, open_judge
+from verdigris.judge.assurance import REST
+from verdigris.judge.live import LiveJudgement, OutOfOrder, begin_step, judgement, look, open_judge
 from verdigris.judge.reference import Proxied, Reference, learn
 from verdigris.judge.verdict import Outcome, Signal
 from verdigris.judge.windows import UNIT, Edge, EdgeCounts, Operation, OperationCounts, RoleWindow, TraceCounts, Window, Windows
@@ -432,18 +433,9 @@ def test_a_state_is_not_changed_by_looking_further() -> None:
     assert judgement(state).canonical_bytes() == before
 
 
-def size(state: LiveState) -> int:
-    sums = (state.merged.older, state.merged.block, state.merged.filling)
-    return (
-        sum(len(half.operations) + len(half.edges) for s in sums for half in (s.baseline, s.candidate))
-        + len(state.names)
-        + len(state.owners)
-    )
-
-
 def test_the_state_does_not_grow_with_names_that_a_sender_makes_up() -> None:
     play = Play(26)
-    state, sizes = open_judge(play.reference(), OBJECTIVES), []
+    state = open_judge(play.reference(), OBJECTIVES)
     for t in range(60):
 
         def made_up(o: OperationCounts, t: int = t) -> OperationCounts:
@@ -458,16 +450,43 @@ def test_the_state_does_not_grow_with_names_that_a_sender_makes_up() -> None:
         noise = with_operations(half, made_up).operations * 1
         rows = tuple(sorted((*half.operations, *noise), key=lambda o: (o.operation, o.instance)))
         state = look(state, Window(100 + t, play.half(75), replace(half, operations=rows)), None)
-        sizes.append(size(state))
-    # Six operations and as many again made up in each window: beyond 200 of them nothing is added.
-    assert sizes[-1] < 3 * 250
+    for added in (state.merged.older, state.merged.block, state.merged.filling):
+        new = [o for o, _ in added.candidate.operations if not state.streams.knows(o)]
+        assert 0 < len(new) <= 200
+    assert len(state.owners) <= 5 * 5
+    assert all(len(names) <= 5 for names in state.names.values())
     kinds = [len(o.error_kinds) for o in state.merged.everything().candidate.operations]
     assert max(kinds) <= 101
 
 
-def test_traces_are_counted() -> None:
-    said, looks = Play(27).rollout(windows=7)
-    assert (said.windows, said.baseline_traces, said.candidate_traces) == (looks, 75 * looks, 50 * looks)
+def test_traces_are_counted_however_long_it_takes() -> None:
+    play = Play(27)
+    state, base, cand = open_judge(play.reference(), OBJECTIVES), play.half(8), play.half(5, role="c")
+    for t in range(100):
+        state = look(state, Window(BEFORE + t, base, cand), Proxied(8, 5))
+    said = judgement(state)
+    assert (said.windows, said.baseline_traces, said.candidate_traces) == (100, 800, 500)
+    everything = state.merged.everything()
+    assert sum(o.requests for o in everything.candidate.operations if o.operation == server(SHOP)) == 500 * UNIT
+    assert 24 * 5 <= state.merged.lately().candidate.traces.traces <= 48 * 5
+
+
+def test_quiet_operations_are_asked_for_a_pass_as_one() -> None:
+    def quiet(half: RoleWindow, _at: int) -> RoleWindow:
+        rows = [
+            OperationCounts(Operation("front", "Server", name), "q", 2, 2 * UNIT, durations={900: 2 * UNIT}, exclusives={900: 2 * UNIT})
+            for name in ("/rare", "/seldom")
+        ]
+        return replace(half, operations=tuple(sorted((*half.operations, *rows), key=lambda o: (o.operation, o.instance))))
+
+    state = open_judge(Play(29, alter=quiet).reference(), OBJECTIVES)
+    asked = [q for q in state.streams.questions if q.operation is not None and q.operation.name in {"/rare", "/seldom"}]
+    rest = [q.signal for q in state.streams.questions if q.operation == REST]
+    assert asked == []
+    assert sorted(rest) == [Signal.ERRORS, Signal.LATENCY, Signal.LATENCY, Signal.LATENCY]
+    half = quiet(Play(30).half(50), 0)
+    state = look(state, Window(BEFORE, half, half), None)
+    assert {m.have for m in judgement(state).missing if m.operation == REST} == {4}
 
 
 def test_an_empty_reference_asks_nothing_and_shows_nothing() -> None:

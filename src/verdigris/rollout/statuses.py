@@ -39,7 +39,8 @@ def compose(
 ) -> RolloutStatus:
     """The rollout as it stands."""
     judged, split = watch.judgement, watch.split
-    base, cand, base_failed, cand_failed = watch.counters.totals
+    _, _, base_failed, cand_failed = watch.counters.totals
+    failed = (base_failed - watch.failed_before[0], cand_failed - watch.failed_before[1])
     state = watch.around.telemetry.state()
     return RolloutStatus(
         id=claim.rollout_id,
@@ -55,8 +56,8 @@ def compose(
         lease_s=plan.traffic.lease_s,
         generation=generation,
         guard=claim.guard,
-        baseline=RoleStatus(plan.baseline.slot, base, base_failed, watch.traced[0]),
-        candidate=RoleStatus(plan.candidate.slot, cand, cand_failed, watch.traced[1]),
+        baseline=RoleStatus(plan.baseline.slot, watch.proxied[0], failed[0], watch.traced[0]),
+        candidate=RoleStatus(plan.candidate.slot, watch.proxied[1], failed[1], watch.traced[1]),
         verdict=None if judged is None else judged.verdict,
         summary=position.reason if position.ended or judged is None else judged.summary,
         evidence=()

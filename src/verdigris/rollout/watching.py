@@ -52,7 +52,9 @@ class Watch:
         self.newest: int | None = None
         """The proxy's newest generation, where it was newer than ours."""
         self.unrecorded: tuple[float, RecordsUnavailable] | None = None
-        self.traced = (0, 0)
+        self.traced = self.proxied = (0, 0)
+        """Of the baseline and of the candidate, over the same windows."""
+        self.failed_before = (0, 0)
         self.looks = 0
         self._state: LiveState | None = None
         self._next_unix_s = 0
@@ -194,6 +196,8 @@ class Watch:
         proxied_of = [self.counters.between(w.start_unix_s, w.start_unix_s + observation.window_s) for w in windows.windows]
         self.reference = await self.around.offload(learn, windows, self.plan.objectives, proxied_of)
         self._state = open_judge(self.reference, self.plan.objectives)
+        _, _, *failed = self.counters.totals
+        self.failed_before = (failed[0], failed[1])
         return None
 
     async def look(self) -> None:
@@ -282,6 +286,8 @@ class Watch:
         window = seen.window
         self._traced_by_window.append((window.start_unix_s, window.baseline.traces.traces, window.candidate.traces.traces))
         self.traced = (self.traced[0] + window.baseline.traces.traces, self.traced[1] + window.candidate.traces.traces)
+        if seen.proxied is not None:
+            self.proxied = (self.proxied[0] + seen.proxied.baseline, self.proxied[1] + seen.proxied.candidate)
 
     async def _judge(self) -> None:
         if self._state is not None:
