@@ -41,8 +41,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class VirtualClock:
     """The guard's clock on a virtual loop. `step_s` moves the wall clock as if somebody had set it."""
 
+    step_s = 0.0
+
     def now_unix_s(self) -> float:
-        return START_UNIX_S + asyncio.get_running_loop().time()
+        return START_UNIX_S + asyncio.get_running_loop().time() + self.step_s
 
     def monotonic_s(self) -> float:
         return asyncio.get_running_loop().time()

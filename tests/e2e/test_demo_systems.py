@@ -161,5 +161,6 @@ def test_faults_hurt_their_share_and_say_so(tmp_path: Path, name: str, hurt: str
     seen = use(CASES[name], "green", tmp_path, more)
     found = [answer for answer in seen.answers if answer.hurt]
     assert {answer.hurt for answer in found} == {hurt}
-    assert len(found) == pytest.approx(0.3 * len(seen.answers), rel=0.35)
+    asked = 1.0 if hurt == "failed" else 0.4  # all requests ask scheduling, bookings alone ask eligibility
+    assert len(found) == pytest.approx(0.3 * asked * len(seen.answers), rel=0.35)
     assert all(answer.status == 503 if hurt == "failed" else answer.latency_ms > 400 for answer in found)

@@ -11,7 +11,7 @@ from verdigris.demo.system.model import Behaviour, Call, Route, System
 from verdigris.demo.system.outside import BURST, Limit
 from verdigris.demo.system.systems import SYSTEMS
 from verdigris.judge.verdict import Outcome, Signal
-from verdigris.rollout.transitions import TERMINAL
+from verdigris.rollout.transitions import TERMINAL, Phase
 
 ALL = list(CASES.values())
 NO_FAULT = Behaviour("")
@@ -36,7 +36,7 @@ def test_blue_is_well_and_green_differs_in_its_fault_only(case: Case) -> None:
 
 def test_each_end_says_what_must_be_seen() -> None:
     ends = {case.name: case.expected for case in ALL}
-    assert ends["good"].verdict is Outcome.PASS
+    assert ends["good"].phase is Phase.COMMITTED
     assert ends["cloud"].verdict is Outcome.BLIND
     assert ends["finance"].signals == {Signal.REFUSED_LESS}
     assert ends["healthcare"].cause == "eligibility"

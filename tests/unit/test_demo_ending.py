@@ -66,7 +66,7 @@ def test_it_can_be_written_as_json() -> None:
     ("case", "status", "harm", "problem"),
     [
         ("good", STATUS, NO_HARM, "should have been committed, and is rolled back: errors"),
-        ("good", replace(STATUS, phase=Phase.COMMITTED), NO_HARM, "verdict should have been PASS, and is FAIL"),
+        ("errors", replace(STATUS, verdict=Outcome.BLIND), HARM, "verdict should have been FAIL, and is BLIND"),
         ("cloud", replace(STATUS, verdict=None), HARM, "verdict should have been BLIND, and is none"),
         ("errors", replace(STATUS, findings=()), HARM, "a finding about errors or new error kind should be there; there is none"),
         ("errors", replace(STATUS, findings=(finding("errors", "portal"),)), HARM, "scheduling should have been named"),

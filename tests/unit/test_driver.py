@@ -424,3 +424,41 @@ def test_steps_with_requests_only_are_passed_on_traced_requests(records: Records
     first, second = (at for at, percent in world.shares if percent in {5.0, 50.0})
     assert second - first >= 500 / (0.05 * world.rate_per_s)
     assert rollout.phases()[-1] == "committed"
+
+
+def test_telemetry_that_stops_for_both_roles_goes_back(records: Records) -> None:
+    world = World()
+    stopped: list[float] = []
+
+    async def goes_dark(rollout: Rollout) -> None:
+        await world.when(lambda: rollout.driver.position.phase is Phase.WATCHING, lambda: None)
+        await asyncio.sleep(5)
+        world.candidate.traced = world.baseline_traced = False
+        stopped.append(world.now())
+
+    rollout = rolled_out(world, records, SHORT, goes_dark)
+    assert rollout.phases()[-2:] == ["returning", "rolled back"]
+    assert rollout.driver.status().verdict is Outcome.BLIND
+    assert world.shares[-1][0] - stopped[0] < 10
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_a_clock_that_is_set_by_an_hour_moves_nothing_forward(records: Records, step_s: float) -> None:
+    world = World(rate_per_s=200)
+    after: list[float] = []
+
+    async def sets_the_clock(rollout: Rollout) -> None:
+        await world.when(lambda: rollout.driver.position.step == 0 and rollout.driver.position.phase is Phase.WATCHING, lambda: None)
+        await asyncio.sleep(3)
+        world.clock.step_s = step_s
+        await asyncio.sleep(2)
+        after.append(world.share(world.now()))
+
+    rollout = rolled_out(world, records, replace(SHORT, without_evidence=Otherwise.RETURN), sets_the_clock)
+    ended = rollout.phases()[-1]
+    if step_s > 0:  # a deadline seems to be over: that is no evidence
+        assert ended == "rolled back"
+        assert max(percent for _, percent in world.shares) <= 5
+    else:
+        assert after[0] <= 0.05
+        assert ended == "rolled back" or rollout.driver.status().verdict is Outcome.PASS
