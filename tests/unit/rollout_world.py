@@ -39,6 +39,8 @@ class World:
     baseline_traced: bool = True
     store_works: bool = True
     by_hand: Routing | None = None
+    pace: float = 1.0
+    """How many times as slow as usual everything is, in both roles."""
     seed: int = 1
     applied: list[tuple[float, int, float]] = field(default_factory=list)
     """Time, generation and candidate percent of each change that was put in force."""
@@ -155,7 +157,7 @@ class World:
         for instance, n in enumerate(random.multinomial(requests, [1 / 3] * 3)):
             if not n:
                 continue
-            times_ms = random.lognormal(math.log(40 * behaviour.slower), 0.5, n)
+            times_ms = random.lognormal(math.log(40 * behaviour.slower * self.pace), 0.5, n)
             buckets: dict[int, int] = {}
             for bucket in (math.ceil(math.log2(t * 1e6) * 32) - 1 for t in times_ms):
                 buckets[bucket] = buckets.get(bucket, 0) + UNIT

@@ -462,3 +462,16 @@ def test_a_clock_that_is_set_by_an_hour_moves_nothing_forward(records: Records, 
     else:
         assert after[0] <= 0.05
         assert ended == "rolled back" or rollout.driver.status().verdict is Outcome.PASS
+
+
+def test_a_reference_of_a_slow_hour_does_not_keep_a_good_candidate_from_passing(records: Records) -> None:
+    world = World(pace=4.0)
+
+    async def calms_down(rollout: Rollout) -> None:
+        await world.when(lambda: rollout.driver.position.phase is Phase.WATCHING, lambda: setattr(world, "pace", 1.0))
+
+    asked = replace(
+        SHORT, steps=(replace(SHORT.steps[0], minimum_s=20), replace(SHORT.steps[1], maximum_s=150)), without_evidence=Otherwise.RETURN
+    )
+    rollout = rolled_out(world, records, asked, calms_down)
+    assert rollout.phases()[-1] == "committed"

@@ -87,6 +87,8 @@ class LiveState:
     reference: Reference
     objectives: Objectives
     streams: LiveStreams
+    asking: LiveStreams
+    """Whose questions a PASS must answer: the same, until a step begins with a newer reference."""
     needed: Array
     faults: LiveBanks
     health: LiveBanks
@@ -106,7 +108,7 @@ def open_judge(reference: Reference, objectives: Objectives) -> LiveState:
     faults = [streams.streams[i] for i in streams.faults]
     needed = math.log(1 / objectives.defaults.alpha) - np.log([s.weight for s in faults])
     return LiveState(
-        reference, objectives, streams, needed,
+        reference, objectives, streams, streams, needed,
         open_banks_for(faults, reference.window_s, needed), open_banks_for(streams.questions, reference.window_s, None),
         totals=np.zeros((4, len(streams.streams))), since_step=np.zeros((4, len(streams.questions))),
     )  # fmt: skip
@@ -133,7 +135,7 @@ def look(state: LiveState, window: Window, proxied: Proxied | None) -> LiveState
     if state.streams.streams[at].swapped:
         counts.base_k[at], counts.cand_k[at, 0] = untraced.base_n - untraced.base_k, untraced.cand_n - untraced.cand_k
     known = Known(state.streams.knows, state.streams.knows_call, lambda service, instance: str(group_of(service, instance)))
-    asked = of_questions(state.streams, counts)
+    asked = of_questions(state.asking, counts if state.asking is state.streams else state.asking.count(window, group_of))
     cand_n, cand_k = counts.cand_n.sum(axis=1), counts.cand_k.sum(axis=1)
     return replace(
         state,
@@ -150,10 +152,25 @@ def look(state: LiveState, window: Window, proxied: Proxied | None) -> LiveState
     )
 
 
-def begin_step(state: LiveState) -> LiveState:
-    """Ask anew for the evidence of a PASS, for those who want each step to show it by itself. Faults are not forgotten."""
-    fresh = open_banks_for(state.streams.questions, state.reference.window_s, None)
-    return replace(state, health=fresh, since_step=np.zeros_like(state.since_step))
+def begin_step(state: LiveState, reference: Reference | None = None) -> LiveState:
+    """Ask anew for the evidence of a PASS. Faults are not forgotten.
+
+    `reference`: the baseline as it is now, learned from earlier windows. A PASS is asked by thresholds; those of a slower hour are hardly
+    ever reached, and then neither role shows anything. Operations and calls that it lacks are asked as before.
+    """
+    asking = state.streams if reference is None else streams_for(_with_the_rest(reference, state.reference), state.objectives)
+    fresh = open_banks_for(asking.questions, state.reference.window_s, None)
+    return replace(state, asking=asking, health=fresh, since_step=np.zeros((4, len(asking.questions))))
+
+
+def _with_the_rest(newer: Reference, older: Reference) -> Reference:
+    """The newer reference with what only the older one knows."""
+    operations, edges = {o.operation for o in newer.operations}, {e.edge for e in newer.edges}
+    return replace(
+        newer,
+        operations=(*newer.operations, *(o for o in older.operations if o.operation not in operations)),
+        edges=(*newer.edges, *(e for e in older.edges if e.edge not in edges)),
+    )
 
 
 def judgement(state: LiveState) -> LiveJudgement:
@@ -265,11 +282,11 @@ def _seen(state: LiveState) -> Seen:
 
 def _missing(state: LiveState) -> tuple[Missing, ...]:
     """Questions that a PASS must answer and that have no answer yet."""
-    if not state.streams.questions:
+    if not state.asking.questions:
         return (Missing(REST, Signal.LATENCY, 0, 1),)
     enough = math.log(1 / state.objectives.defaults.beta)
     open_ = np.flatnonzero(state.health.log_wealth < enough)
-    asked = [state.streams.questions[i] for i in open_]
+    asked = [state.asking.questions[i] for i in open_]
     base_n, base_k, have, _ = state.since_step[:, open_]
     r, d = np.array([s.tolerance.ratio for s in asked]), np.array([s.tolerance.difference for s in asked])
     needs = needs_of(base_n, base_k, have, np.array([s.expected_rate for s in asked]), r, d, state.health.phi[open_], enough)

@@ -189,6 +189,8 @@ class Driver:
         data = {"candidate_percent": routing.candidate_percent, "step": self.position.step, "lease_s": self.plan.traffic.lease_s}
         self.generation = await self._kept(self.records.intend, self._now(), f"about to send {says}", data)
         wrong = await self.watch.put_in_force(InForce(self.generation, routing))
+        if wrong is None:
+            self.watch.began(self._now(), self.position.step)
         await self._kept(self.records.note, self._now(), "weight.observed", wrong or f"the proxy sends {says}", self._observed())
         return wrong
 

@@ -5,11 +5,12 @@ too long, so that a judge that hangs means the baseline. `look` takes closed win
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from verdigris.judge.fast_path import too_many_failures
-from verdigris.judge.live import LiveJudgement, LiveState, judgement, look, open_judge
+from verdigris.judge.live import LiveJudgement, LiveState, begin_step, judgement, look, open_judge
 from verdigris.judge.reference import Reference, learn
 from verdigris.judge.windows import Window, Windows
 from verdigris.plan.plan import Plan
@@ -22,6 +23,9 @@ from verdigris.traffic.data_plane import DataPlane, Routing, Split, StaleGenerat
 
 OBSERVE_EVERY_S = 0.5
 STORE_AGAIN_S = 1.0
+
+RELEARN_WINDOWS_MIN = 10
+"""With fewer windows behind it, a step is asked by the reference from before the rollout."""
 
 WINDOWS_AT_ONCE_MAX = 120
 """At most so many windows are looked at together; a gap of hours is not made up for window by window."""
@@ -59,6 +63,9 @@ class Watch:
         self._state: LiveState | None = None
         self._next_unix_s = 0
         self._traced_by_window: list[tuple[int, int, int]] = []
+        self._steps: list[tuple[float, int]] = []
+        self._step = 0
+        self._recent: deque[Window] = deque(maxlen=max(RELEARN_WINDOWS_MIN, int(plan.observation.reference_s // plan.observation.window_s)))
         self._looked_s = around.clock.monotonic_s()
         self._observed_s = self._heard_s = self._looked_s
         self._applying = asyncio.Lock()
@@ -117,6 +124,10 @@ class Watch:
                     answer = f"it says that {split.routing.candidate_percent:g} % go to the candidate"
                 await asyncio.sleep(OBSERVE_EVERY_S / 2)
             return f"the proxy was asked for {wanted.routing.candidate_percent:g} %: {answer}"
+
+    def began(self, unix_s: float, step: int) -> None:
+        """From this time on the weight of this step of the plan is in force."""
+        self._steps.append((unix_s, step))
 
     async def let_go(self) -> None:
         """Renew nothing any more."""
@@ -210,7 +221,8 @@ class Watch:
                 continue
             for window, until in closed:
                 proxied = self.counters.between(window.start_unix_s, until)
-                await self._take(Look(self.plan.observation.window_s, window, proxied), until)
+                step = next((step for since, step in reversed(self._steps) if since <= window.start_unix_s), self._step)
+                await self._take(Look(self.plan.observation.window_s, window, proxied, step), until)
             if closed:
                 await self._judge()
 
@@ -281,13 +293,24 @@ class Watch:
     def _fold(self, seen: Look) -> None:
         if self._state is None:
             return
+        if seen.step != self._step and seen.step < len(self.plan.steps):
+            self._state = begin_step(self._state, self._relearned())
+        self._step = seen.step
         self._state = look(self._state, seen.window, seen.proxied)
+        if seen.window.baseline.traces.traces:
+            self._recent.append(seen.window)
         self.looks += 1
         window = seen.window
         self._traced_by_window.append((window.start_unix_s, window.baseline.traces.traces, window.candidate.traces.traces))
         self.traced = (self.traced[0] + window.baseline.traces.traces, self.traced[1] + window.candidate.traces.traces)
         if seen.proxied is not None:
             self.proxied = (self.proxied[0] + seen.proxied.baseline, self.proxied[1] + seen.proxied.candidate)
+
+    def _relearned(self) -> Reference | None:
+        """The baseline as it was in the last windows, if they are enough; what came before is all that it depends on."""
+        if len(self._recent) < RELEARN_WINDOWS_MIN:
+            return None
+        return learn(Windows(self.plan.observation.window_s, tuple(self._recent)), self.plan.objectives)
 
     async def _judge(self) -> None:
         if self._state is not None:
