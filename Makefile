@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both set everything up and are quick when nothing changed.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-accuracy bench-judge fuzz docs clean
+.PHONY: help setup demo test check format bench bench-ingest bench-rollouts bench-accuracy bench-judge fuzz docs clean
 
 PY := .venv/bin/python
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" cargo
@@ -40,11 +40,18 @@ bench: setup ## speed of the decoder and of the windows, side by side with peers
 	@$(PY) benchmarks/decode.py
 	@$(PY) benchmarks/windows.py
 
+bench-ingest: setup ## spans taken in per second, acknowledged durable, with the whole path on
+	@$(PY) benchmarks/ingest.py
+
+bench-rollouts: setup ## live rollouts, again and again (hours): RUNS=20
+	@$(PY) benchmarks/rollouts.py --runs $${RUNS:-20}
+
 bench-accuracy: setup ## verdicts and causes on recorded faults (needs ../shared/data/traces)
 	@$(PY) benchmarks/accuracy.py
 
 bench-judge: setup ## the judge and its peers' rules on the same simulated streams
 	@$(PY) benchmarks/judge_simulation.py
+	@$(PY) benchmarks/live_judge.py
 
 fuzz: setup ## mutate real bodies for minutes: FUZZ_SECONDS=300
 	@$(CARGO) run --quiet --release --locked --manifest-path native/Cargo.toml --example fuzz -- --seconds $${FUZZ_SECONDS:-300}

@@ -52,7 +52,7 @@ def counting(trust: Trust, window: Window, proxied: Proxied | None, traced_share
     if proxied is None:
         # Nothing was counted: what was traced still ends a silence.
         kept = Trust(
-            trust.base_carried, trust.cand_carried, 0 if base else trust.base_unseen, 0 if cand else trust.cand_unseen,
+            None, None, 0 if base else trust.base_unseen, 0 if cand else trust.cand_unseen,
             trust.base_traced, trust.base_proxied, trust.cand_proxied,
         )  # fmt: skip
         return kept, Untraced()
