@@ -63,7 +63,7 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the beginning\n")
     print(
-        "| case | runs | as expected | s to the last candidate answer, median / max | hurt, median / max | all at once, median | requests lost |"
+        "| case | runs | as expected | s to the last answer of the candidate | hurt | at once | lost |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|", flush=True)
     unexpected: list[str] = []
