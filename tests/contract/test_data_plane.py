@@ -339,12 +339,15 @@ async def test_no_request_fails_by_switching(harness: Harness) -> None:
     before = await harness.seen()
     generation = 0
     async with harness.load() as load:
-        for _ in range(12):
+        for turn in range(200):
             for percent in (5.0, 50.0, 100.0, 0.0):
                 generation += 1
                 await plane.apply(generation, Routing(percent), LONG_S)
             await plane.commit(generation)
             await plane.return_to_baseline(generation)
+            so_far = load.so_far()
+            if turn >= 11 and min(so_far.baseline, so_far.candidate) > 20:  # a busy machine answers few in so many switches
+                break
         answers = await load.stop()
     assert answers.failed == 0, answers.failures
     assert min(answers.baseline, answers.candidate) > 20

@@ -17,7 +17,7 @@ from verdigris.errors import VerdigrisError
 from verdigris.judge.assurance import REST, needs_of
 from verdigris.judge.betting import combine
 from verdigris.judge.divergence import Array
-from verdigris.judge.live_banks import LiveBanks, advance_live, decided, open_live_banks, steady
+from verdigris.judge.live_banks import LiveBanks, advance_live, decided, open_live_banks, steady, with_wealth_of
 from verdigris.judge.live_findings import APART, Seen, Verdicts, found_in
 from verdigris.judge.live_streams import Counts, LiveStream, LiveStreams, streams_for
 from verdigris.judge.merged import Known, Merged, with_window
@@ -161,6 +161,26 @@ def begin_step(state: LiveState, reference: Reference | None = None) -> LiveStat
     asking = state.streams if reference is None else streams_for(_with_the_rest(reference, state.reference), state.objectives)
     fresh = open_banks_for(asking.questions, state.reference.window_s, None)
     return replace(state, asking=asking, health=fresh, since_step=np.zeros((4, len(asking.questions))))
+
+
+def reanchored(state: LiveState, reference: Reference) -> LiveState:
+    """Ask for a PASS by the baseline as it is now, and keep what was shown already.
+
+    Each window's evidence holds for the thresholds that were fixed before it, so evidence by several thresholds multiplies.
+    """
+    fresh = begin_step(state, reference)
+    before = {_question(s): i for i, s in enumerate(state.asking.questions)}
+    pairs = [(i, before[key]) for i, s in enumerate(fresh.asking.questions) if (key := _question(s)) in before]
+    if not pairs:
+        return fresh
+    new, old = (np.array(column, np.int_) for column in zip(*pairs, strict=True))
+    since_step = fresh.since_step.copy()
+    since_step[:, new] = state.since_step[:, old]
+    return replace(fresh, health=with_wealth_of(fresh.health, new, state.health, old), since_step=since_step)
+
+
+def _question(stream: LiveStream) -> tuple[object, ...]:
+    return stream.operation, stream.edge, stream.signal, stream.quantile
 
 
 def _with_the_rest(newer: Reference, older: Reference) -> Reference:

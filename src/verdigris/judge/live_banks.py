@@ -104,6 +104,17 @@ def open_live_banks(
     )
 
 
+def with_wealth_of(live: LiveBanks, rows: NDArray[np.int_], other: LiveBanks, of: NDArray[np.int_]) -> LiveBanks:
+    """Fresh banks with the wealth of others in some rows, and how it is shared between experts. For banks of one copy and blocks of one."""
+    banks, before, log_wealth = live.banks, live.before.copy(), live.log_wealth.copy()
+    shares, wealth = banks.shares.copy(), banks.log_wealth.copy()
+    shares[rows], wealth[rows] = other.banks.shares[of], other.banks.log_wealth[of]
+    before[rows], log_wealth[rows] = other.before[of], other.log_wealth[of]
+    return replace(
+        live, banks=replace(banks, shares=shares, log_wealth=wealth, windows=other.banks.windows), before=before, log_wealth=log_wealth
+    )
+
+
 def advance_live(
     live: LiveBanks, base_n: Array, base_k: Array, cand_n: Array, cand_k: Array, base_instances: Array, cand_instances: Array
 ) -> LiveBanks:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from verdigris.judge.fast_path import too_many_failures
-from verdigris.judge.live import LiveJudgement, LiveState, begin_step, judgement, look, open_judge
+from verdigris.judge.live import LiveJudgement, LiveState, begin_step, judgement, look, open_judge, reanchored
 from verdigris.judge.reference import Reference, learn
 from verdigris.judge.windows import Window, Windows
 from verdigris.plan.plan import Plan
@@ -64,7 +64,7 @@ class Watch:
         self._next_unix_s = 0
         self._traced_by_window: list[tuple[int, int, int]] = []
         self._steps: list[tuple[float, int]] = []
-        self._step = 0
+        self._step = self._since_learned = 0
         self._recent: deque[Window] = deque(maxlen=max(RELEARN_WINDOWS_MIN, int(plan.observation.reference_s // plan.observation.window_s)))
         self._looked_s = around.clock.monotonic_s()
         self._observed_s = self._heard_s = self._looked_s
@@ -294,8 +294,10 @@ class Watch:
         if self._state is None:
             return
         if seen.step != self._step and seen.step < len(self.plan.steps):
-            self._state = begin_step(self._state, self._relearned())
-        self._step = seen.step
+            self._state, self._since_learned = begin_step(self._state, self._relearned()), 0
+        elif self._since_learned >= (self._recent.maxlen or 0) and (newer := self._relearned()) is not None:
+            self._state, self._since_learned = reanchored(self._state, newer), 0
+        self._step, self._since_learned = seen.step, self._since_learned + 1
         self._state = look(self._state, seen.window, seen.proxied)
         if seen.window.baseline.traces.traces:
             self._recent.append(seen.window)

@@ -59,6 +59,9 @@ class Token(Enum):
 class Load(Protocol):
     """Clients that send requests all the time, half of them over kept connections, half each over a new one."""
 
+    def so_far(self) -> Answers:
+        """What they got until now."""
+
     async def stop(self) -> Answers:
         """What they got, all of them having been answered."""
 

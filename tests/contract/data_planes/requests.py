@@ -172,6 +172,9 @@ class RequestLoad:
                 await asyncio.wait_for(self._stopping.wait(), self._pause_s)
         connection.close()
 
+    def so_far(self) -> Answers:
+        return self._tally.answers()
+
     async def stop(self) -> Answers:
         self._stopping.set()
         await asyncio.gather(*self._clients)
