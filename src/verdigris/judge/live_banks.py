@@ -106,13 +106,20 @@ def open_live_banks(
 
 def with_wealth_of(live: LiveBanks, rows: NDArray[np.int_], other: LiveBanks, of: NDArray[np.int_]) -> LiveBanks:
     """Fresh banks with the wealth of others in some rows, and how it is shared between experts. For banks of one copy and blocks of one."""
-    banks, before, log_wealth = live.banks, live.before.copy(), live.log_wealth.copy()
-    shares, wealth = banks.shares.copy(), banks.log_wealth.copy()
-    shares[rows], wealth[rows] = other.banks.shares[of], other.banks.log_wealth[of]
-    before[rows], log_wealth[rows] = other.before[of], other.log_wealth[of]
-    return replace(
-        live, banks=replace(banks, shares=shares, log_wealth=wealth, windows=other.banks.windows), before=before, log_wealth=log_wealth
+
+    def moved(fresh: NDArray[np.float64], kept: NDArray[np.float64]) -> NDArray[np.float64]:
+        made = fresh.copy()
+        made[rows] = kept[of]
+        return made
+
+    banks, old = live.banks, other.banks
+    wealth = replace(
+        banks,
+        shares=moved(banks.shares, old.shares),
+        log_wealth=moved(banks.log_wealth, old.log_wealth),
+        windows=moved(banks.windows, old.windows),
     )
+    return replace(live, banks=wealth, before=moved(live.before, other.before), log_wealth=moved(live.log_wealth, other.log_wealth))
 
 
 def advance_live(
