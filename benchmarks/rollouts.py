@@ -62,9 +62,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true")
     given = parser.parse_args()
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the beginning\n")
-    print(
-        "| case | runs | as expected | s to the last answer of the candidate | hurt | at once | lost |"
-    )
+    print("| case | runs | as expected | s to the last answer of the candidate | hurt | at once | lost |")
     print("|---|---:|---:|---:|---:|---:|---:|", flush=True)
     unexpected: list[str] = []
     for case in given.cases:
