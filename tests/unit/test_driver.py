@@ -475,3 +475,22 @@ def test_a_reference_of_a_slow_hour_does_not_keep_a_good_candidate_from_passing(
     )
     rollout = rolled_out(world, records, asked, calms_down)
     assert rollout.phases()[-1] == "committed"
+
+
+@pytest.mark.parametrize("percent", [5.0, 50.0, 95.0])
+def test_an_abort_in_the_middle_of_a_shift_has_the_last_word(records: Records, percent: float) -> None:
+    world = World()
+    aborting: list[asyncio.Task[None]] = []
+
+    async def aborts(rollout: Rollout) -> None:
+        def now(_generation: int, wanted: float) -> None:
+            if wanted == percent and not aborting:
+                aborting.append(asyncio.create_task(rollout.driver.abort_now("ann", "stop")))
+
+        world.before_change = now
+
+    rollout = rolled_out(world, records, SHORT, aborts)
+    assert rollout.phases()[-2:] == ["returning", "rolled back"]
+    last = world.shares.index(next(share for share in world.shares if share[1] == percent))
+    assert {share for _, share in world.shares[last + 1 :]} == {0.0}
+    assert world.applied[-1][2] == percent

@@ -24,14 +24,11 @@ from verdigris.telemetry.store import StoreError
 from verdigris.traffic.data_plane import BASELINE_ONLY, DataPlane, Split, TrafficError
 
 TICK_S = 0.25
-ASK_EVERY_S = 1.0
-"""How often the records are asked for requests that came in through another guard."""
+MISTAKE_PAUSE_S = 1.0
+"""After a mistake of ours: were it made again and again, the journal would fill with it."""
 
 AGAIN_S = (0.2, 0.5, 1.0, 2.0)
 """Waits between attempts to return; the last one is repeated until the proxy says that the baseline is in force."""
-
-RECORDS_PATIENCE_SHARE = 1.0
-"""For so many leases the records may be silent; then the traffic goes back, unrecorded until they answer."""
 
 log = logging.getLogger("verdigris.rollout")
 
@@ -96,7 +93,7 @@ class Driver:
             Phase.RETURNING: self._return,
         }
         try:
-            happened = await acts.get(self.position.phase, self._watch)()
+            happened = self._abort() or await acts.get(self.position.phase, self._watch)()
         except RecordsUnavailable as error:
             happened = await self._without_records(str(error))
         except (TrafficError, StoreError) as error:
@@ -106,6 +103,9 @@ class Driver:
         except Exception as error:  # whatever it is, the candidate's traffic must not depend on it
             log.exception("%s: a mistake of ours", self.claim.rollout_id)
             happened = self._doubted(f"a mistake of ours: {error!r}")
+            await asyncio.sleep(MISTAKE_PAUSE_S)
+        if happened.event is Event.COMMIT_IN_FORCE and self._aborted is not None:
+            happened = self._doubted("somebody asked to go back while it was committed")
         position = self.position.moved(happened.event, happened.reason, self.around.clock.now_unix_s())
         log.info("%s: %s → %s: %s", self.claim.rollout_id, self.position.phase, position.phase, happened.reason)
         await self._until_kept(self.records.move, position, happened.event, happened.actor)
@@ -116,7 +116,7 @@ class Driver:
     async def abort_now(self, actor: str, reason: str) -> None:
         """Somebody wants the traffic back: tell the proxy at once; the record and the phase follow."""
         self._aborted = (actor, reason)
-        await self.watch.let_go()
+        await self.watch.refuse(f"{actor} asked to go back: {reason}")
         with contextlib.suppress(TrafficError):  # the phase that follows goes on trying
             await self.plane.return_to_baseline(self.generation)
 
@@ -230,8 +230,7 @@ class Driver:
     async def _commit(self) -> Happened:
         text, data = "about to make the candidate the durable default", {"candidate_percent": 100.0}
         self.generation = await self._kept(self.records.intend, self._now(), text, data)
-        await self.watch.let_go()
-        self.watch.split = split = await self.plane.commit(self.generation) or await self.plane.observe()
+        split = await self.watch.commit(self.generation)
         done = split is not None and split.committed and split.routing.candidate_percent == 100.0  # noqa: PLR2004  # percent
         await self._kept(self.records.note, self._now(), "commit.observed", _says(split), self._observed(split))
         if not done:
@@ -271,9 +270,9 @@ class Driver:
             if task.done() and not task.cancelled():
                 task.result()
         await asyncio.sleep(TICK_S)
-        if self._aborted is not None:
-            actor, reason = self._aborted
-            return Happened(Event.RETURN_ASKED, f"{actor} asked to go back: {reason}", actor)
+        aborted = self._abort()
+        if aborted is not None:
+            return aborted
         requests = await self._kept(self.records.asked)
         for request in requests:
             happened = self._asked(request)
@@ -281,6 +280,13 @@ class Driver:
             if happened is not None:
                 return happened
         return None
+
+    def _abort(self) -> Happened | None:
+        """What somebody asked of this guard directly, where it is still to be done."""
+        if self._aborted is None or self.position.phase is Phase.RETURNING or self.position.ended:
+            return None
+        actor, reason = self._aborted
+        return Happened(Event.RETURN_ASKED, f"{actor} asked to go back: {reason}", actor)
 
     def _asked(self, request: Request) -> Happened | None:
         phase, told = self.position.phase, f"{request.actor}: {request.reason}" if request.reason else request.actor
@@ -308,7 +314,7 @@ class Driver:
 
     async def _kept(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Write, with as much patience as one lease. Raises: RecordsUnavailable, Superseded."""
-        give_up_s = self.around.clock.monotonic_s() + RECORDS_PATIENCE_SHARE * self.plan.traffic.lease_s
+        give_up_s = self.around.clock.monotonic_s() + self.plan.traffic.lease_s
         while True:
             try:
                 return await self.around.offload(call, self.claim, *arguments)

@@ -55,6 +55,8 @@ class Watch:
         """Counts everything that people would like to see; the status is published when it has moved."""
         self.newest: int | None = None
         """The proxy's newest generation, where it was newer than ours."""
+        self.refusing: str | None = None
+        """Why nothing is put in force any more."""
         self.unrecorded: tuple[float, RecordsUnavailable] | None = None
         self.traced = self.proxied = (0, 0)
         """Of the baseline and of the candidate, over the same windows."""
@@ -105,6 +107,8 @@ class Watch:
     async def put_in_force(self, wanted: InForce) -> str | None:
         """Apply something else from now on. Returns None when the proxy says that it is in force, else what it says."""
         async with self._applying:
+            if self.refusing is not None:
+                return self.refusing
             self.in_force = self.doubt = None
             give_up_s = self.around.clock.monotonic_s() + self.plan.traffic.lease_s
             answer = "it does not tell"
@@ -124,6 +128,20 @@ class Watch:
                     answer = f"it says that {split.routing.candidate_percent:g} % go to the candidate"
                 await asyncio.sleep(OBSERVE_EVERY_S / 2)
             return f"the proxy was asked for {wanted.routing.candidate_percent:g} %: {answer}"
+
+    async def commit(self, generation: int) -> Split | None:
+        """Make the candidate the durable default, unless somebody wants the traffic back. Raises: TrafficError."""
+        async with self._applying:
+            if self.refusing is not None:
+                return None
+            self.in_force = None
+            self.split = await self.plane.commit(generation) or await self.plane.observe()
+            return self.split
+
+    async def refuse(self, why: str) -> None:
+        """Nothing moves forward any more. What is being applied at this moment is waited for, so that what follows has the last word."""
+        self.refusing = why
+        await self.let_go()
 
     def began(self, unix_s: float, step: int) -> None:
         """From this time on the weight of this step of the plan is in force."""
