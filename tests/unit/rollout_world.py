@@ -96,6 +96,7 @@ class World:
             self.applied.append((self.now(), generation, routing.candidate_percent))
         self.leased = (routing, generation, self.now() + lease_s)
         self._changed(self.now(), routing.candidate_percent)
+        await asyncio.sleep(0.02)  # time in which other things happen
         return await self.observe()
 
     async def return_to_baseline(self, generation: int) -> Split | None:
