@@ -13,6 +13,7 @@ from tests.unit.plans import PLAN, plan
 from tests.unit.rollout_world import World, behaving
 from tests.virtual import START_UNIX_S, at_once, run
 
+from verdigris.judge.live import judgement
 from verdigris.judge.verdict import Outcome
 from verdigris.plan.objectives import Objectives
 from verdigris.plan.plan import Freeze, Gate, Otherwise, Plan, Required, Schedule, WhenWorse
@@ -344,6 +345,42 @@ def test_a_freeze_lets_nothing_forward_and_everything_back(records: Records) -> 
     rollout = rolled_out(world, records, frozen, looks)
     assert rollout.phases()[-1] == "committed"
     assert all(at >= 400 for at, _, percent in world.applied if percent > 5)
+
+
+def test_a_baseline_that_is_learned_again_is_what_the_rollout_is_judged_by(records: Records) -> None:
+    world = World()
+    frozen = replace(SHORT, schedule=Schedule(freezes=(Freeze(START_UNIX_S, START_UNIX_S + 400, "audit"),)))
+
+    async def main() -> Rollout:
+        rollout = Rollout(world, records, frozen)
+        async with rollout.driver.running():
+            holds = asyncio.create_task(world.when(lambda: rollout.driver.watch.looks >= 20, lambda: ask(records, rollout.id, "hold")))
+            await rollout.until(Phase.HOLDING)
+            await holds
+            before = records.load(rollout.id).reference
+            world.pace = 1.5
+            resumes = asyncio.create_task(world.when(lambda: world.now() > 450, lambda: ask(records, rollout.id, "resume")))
+            await rollout.until(Phase.WATCHING)
+            await resumes
+            assert records.load(rollout.id).reference != before
+            await asyncio.sleep(10.5)
+            judged = evidence_of(rollout)
+        rollout.driver = rollout.take_over("g2")
+        async with rollout.driver.running():
+            assert evidence_of(rollout) == judged
+        return rollout
+
+    run(main())
+
+
+def evidence_of(rollout: Rollout) -> tuple[int, bytes]:
+    watch = rollout.driver.watch
+    assert watch._state is not None
+    return watch.looks, judgement(watch._state).canonical_bytes()
+
+
+def ask(records: Records, rollout_id: str, kind: str) -> None:
+    records.ask(rollout_id, kind, "ann", "", START_UNIX_S)
 
 
 def test_a_commit_by_hand_ends_the_bake_early(records: Records) -> None:

@@ -54,6 +54,8 @@ class Driver:
         self.watch = Watch(plan, plane, records, claim, around)
         self.waiting = Decision(Event.UNDECIDED, "")
         self._me = f"guard {claim.guard}"
+        self._tasks: list[asyncio.Task[None]] = []
+        self._looking: asyncio.Task[None] | None = None
         self._requests: list[Request] = []
         self._approved_by: str | None = None
         self._aborted: tuple[str, str] | None = None
@@ -67,18 +69,29 @@ class Driver:
         if self.position.sequence:
             text = f"guard {self.claim.guard} goes on with what is {self.position.phase.value}"
             await self._kept(self.records.note, self._now(), "guard.recovered", text, {"term": self.claim.term})
-        await self.around.offload(self.watch.remember, looks, stored.reference)
-        tasks = [asyncio.create_task(self.watch.keep(), name="keep")]
-        self._tasks = tasks
-        if self.watch.reference is not None:
-            tasks.append(asyncio.create_task(self.watch.look(), name="look"))
+        await self.around.offload(self.watch.remember, looks, stored.reference, stored.reference_after)
+        self._tasks = [asyncio.create_task(self.watch.keep(), name="keep")]
+        if self.watch.reference is not None and self.position.phase is not Phase.PREFLIGHT:
+            self._begin_looking()
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             self.around.telemetry.end()
+
+    def _begin_looking(self) -> None:
+        self._looking = asyncio.create_task(self.watch.look(), name="look")
+        self._tasks.append(self._looking)
+
+    async def _stop_looking(self) -> None:
+        """Windows are taken by one task: while the baseline is learned, nobody else looks."""
+        if self._looking is not None:
+            self._tasks.remove(self._looking)
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            self._looking = None
 
     def _remembered(self) -> tuple[Stored, list[tuple[int, int, bytes]]]:
         return self.records.load(self.claim.rollout_id), list(self.records.looks(self.claim.rollout_id))
@@ -140,6 +153,7 @@ class Driver:
         if refused is not None:
             return Happened(Event.CANNOT_TELL, refused, self._me)
         patience_s = 3 * self.plan.observation.reference_s + 60
+        await self._stop_looking()
         learning = asyncio.create_task(self.watch.learn())
         try:
             asked = await self._until(learning, patience_s)
@@ -152,7 +166,7 @@ class Driver:
             return Happened(Event.EVIDENCE_MISSING, wrong, self._me)
         assert self.watch.reference is not None  # noqa: S101  # `learn` found nothing wrong
         await self._until_kept(self.records.keep_reference, self.watch.reference.canonical_bytes())
-        self._tasks.append(asyncio.create_task(self.watch.look(), name="look"))
+        self._begin_looking()
         while True:
             decision = begin(self.plan, self.around.clock.now_unix_s())
             if decision.event is not Event.UNDECIDED:

@@ -48,6 +48,7 @@ _ROLLOUTS = sa.Table(
     sa.Column("position", sa.Text, nullable=False),
     sa.Column("status", sa.Text),
     sa.Column("reference", sa.LargeBinary),
+    sa.Column("reference_after", sa.Integer, nullable=False, default=0),
     sa.Column("generation", sa.BigInteger, nullable=False),
     sa.Column("term", sa.BigInteger, nullable=False),
     sa.Column("guard", sa.String(200), nullable=False),
@@ -108,7 +109,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A rollout as it is kept. `status` is the last published document, as JSON."""
+    """A rollout as it is kept. `status` is the last published document, as JSON.
+
+    Looks up to `reference_after` were made before the reference was learned (again): they are not judged by it.
+    """
 
     id: str
     subject: str
@@ -120,6 +124,7 @@ class Stored:
     position: Position
     status: str | None
     reference: bytes | None
+    reference_after: int
     generation: int
     term: int
     guard: str
@@ -309,8 +314,9 @@ class Records:
     def keep_reference(self, claim: Claim, reference: bytes) -> None:
         """What the baseline was like before the rollout; everything is judged against it. Raises: Superseded."""
         with self._acting(claim, "keep the reference") as (connection, _):
-            packed = zstandard.compress(reference)
-            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(reference=packed))
+            looks = sa.select(sa.func.coalesce(sa.func.max(_LOOKS.c.number), 0)).where(_LOOKS.c.rollout_id == claim.rollout_id)
+            kept = {"reference": zstandard.compress(reference), "reference_after": connection.execute(looks).scalar_one()}
+            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(**kept))
 
     def keep_look(self, claim: Claim, number: int, until_unix_s: int, digest: str, evidence: bytes) -> None:
         """The evidence of one look, before it is judged. Keeping it again changes nothing. Raises: Superseded."""
@@ -434,8 +440,9 @@ def _stored(row: Any, now: float) -> Stored:
     return Stored(
         id=row.id, subject=row.subject, name=row.name, digest=row.digest, plan=bytes(row.plan), started_unix_s=row.started_unix_s,
         ended_unix_s=row.ended_unix_s, position=_position(row.position), status=row.status,
-        reference=zstandard.decompress(row.reference) if row.reference is not None else None, generation=row.generation,
-        term=row.term, guard=row.guard, heard_s_ago=now - row.heard_unix_s,
+        reference=zstandard.decompress(row.reference) if row.reference is not None else None,
+        reference_after=row.reference_after, generation=row.generation, term=row.term, guard=row.guard,
+        heard_s_ago=now - row.heard_unix_s,
     )  # fmt: skip
 
 

@@ -225,6 +225,9 @@ class Watch:
         proxied_of = [self.counters.between(w.start_unix_s, w.start_unix_s + observation.window_s) for w in windows.windows]
         self.reference = await self.around.offload(learn, windows, self.plan.objectives, proxied_of)
         self._state = open_judge(self.reference, self.plan.objectives)
+        self.judgement = None
+        self._recent.clear()
+        self._since_learned = 0
         _, _, *failed = self.counters.totals
         self.failed_before = (failed[0], failed[1])
         return None
@@ -244,15 +247,16 @@ class Watch:
             if closed:
                 await self._judge()
 
-    def remember(self, looks: Sequence[tuple[int, int, bytes]], reference: bytes | None) -> None:
-        """What an earlier guard saw: its evidence, judged again from the beginning."""
+    def remember(self, looks: Sequence[tuple[int, int, bytes]], reference: bytes | None, reference_after: int) -> None:
+        """What an earlier guard saw: its evidence, judged again from the look that followed the reference."""
         if reference is None:
             return
         self.reference = Reference.from_bytes(reference)
         self._state = open_judge(self.reference, self.plan.objectives)
-        for _, until, evidence in looks:
-            self._fold(Look.from_bytes(evidence))
-            self._next_unix_s = until
+        for number, until, evidence in looks:
+            if number > reference_after:
+                self._fold(Look.from_bytes(evidence))
+            self.looks, self._next_unix_s = number, until
         self.judgement = judgement(self._state) if self.looks else None
 
     def traced_since(self, unix_s: float) -> int:
