@@ -1,0 +1,159 @@
+"""Where a log's bytes are kept: a port, and plain files. Knows nothing of trees and signatures.
+
+A *commit* is a batch of entries that nobody can take back: it is named by the size of the log before it, and of all writers that try
+to make the commit of one size exactly one succeeds. Everything else (tiles, bundles, the checkpoint) follows from commits and can be
+written again.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from verdigris.errors import VerdigrisError
+
+STAGED_LEFT_S = 3600
+"""What lies staged for so long was left by a crash; a staged file lives for milliseconds."""
+
+_COMMITS, _STAGED = "commits", "staged"
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class LedgerUnavailable(VerdigrisError):
+    """The ledger's storage does not answer, or cannot be written. Safe: what was appended stays, and nothing moves except toward the
+    baseline.
+    """
+
+
+class HeadMoved(VerdigrisError):
+    """Another writer has appended since. Safe: nothing was written; look again and retry."""
+
+
+class Storage(Protocol):
+    """Keeps a log. Every method raises `LedgerUnavailable` where it cannot tell or cannot write; its effect may then have happened."""
+
+    def read(self, path: str) -> bytes | None:
+        """What was written there last, or None."""
+
+    def write(self, path: str, content: bytes, *, durable: bool) -> None:
+        """Replace it whole: a reader sees the old or the new content. `durable`: it survives a power cut when this returns."""
+
+    def commits(self) -> list[int]:
+        """The names of all commits that are kept, ascending. The last one is always kept."""
+
+    def commit(self, start: int, content: bytes) -> None:
+        """Make the commit of this size; durable when it returns. Raises: HeadMoved: there is one, or a later one."""
+
+    def committed(self, start: int) -> bytes:
+        """A commit's content."""
+
+    def forget(self, start: int) -> None:
+        """Drop a commit that is not the last one; what it says is durable elsewhere."""
+
+
+class LogFolder:
+    """Plain files, as any web server can serve them. Several processes may write; on network file systems `link` must be atomic."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder if needed. Raises: LedgerUnavailable."""
+        self.folder = folder
+        with _translated(folder):
+            for part in (_COMMITS, _STAGED):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+            for entry in (folder / _STAGED).iterdir():  # what a crash left: it was never committed
+                if time.time() - entry.stat().st_mtime > STAGED_LEFT_S:
+                    entry.unlink(missing_ok=True)
+
+    def read(self, path: str) -> bytes | None:
+        """See `Storage`."""
+        with _translated(self.folder / path):
+            try:
+                return (self.folder / path).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write(self, path: str, content: bytes, *, durable: bool) -> None:
+        """See `Storage`: staged beside, then renamed."""
+        target = self.folder / path
+        with _translated(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged = self._stage(content, durable=durable)
+            staged.replace(target)
+            if durable:
+                _sync_folders(target.parent, self.folder)
+
+    def commits(self) -> list[int]:
+        """See `Storage`."""
+        with _translated(self.folder):
+            return sorted(int(entry.name) for entry in (self.folder / _COMMITS).iterdir() if entry.name.isdigit())
+
+    def commit(self, start: int, content: bytes) -> None:
+        """See `Storage`. `link` makes the name for exactly one writer."""
+        target = self.folder / _COMMITS / str(start)
+        with _translated(target):
+            staged = self._stage(content, durable=True)
+            try:
+                target.hardlink_to(staged)
+            except FileExistsError as error:
+                msg = f"another writer has appended to the log of {start} entries"
+                raise HeadMoved(msg) from error
+            finally:
+                staged.unlink(missing_ok=True)
+            if self.commits()[-1] != start:
+                # This writer was so far behind that the commit it tried to make had been dropped already. Nobody reads what it linked:
+                # the log goes on from the last commit.
+                target.unlink(missing_ok=True)
+                msg = f"the log has more than {start} entries"
+                raise HeadMoved(msg)
+            _sync_folders(target.parent, target.parent)
+
+    def committed(self, start: int) -> bytes:
+        """See `Storage`."""
+        with _translated(self.folder / _COMMITS / str(start)):
+            return (self.folder / _COMMITS / str(start)).read_bytes()
+
+    def forget(self, start: int) -> None:
+        """See `Storage`."""
+        with _translated(self.folder / _COMMITS / str(start)):
+            (self.folder / _COMMITS / str(start)).unlink(missing_ok=True)
+
+    def _stage(self, content: bytes, *, durable: bool) -> Path:
+        staged = self.folder / _STAGED / f"{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            with staged.open("xb") as file:
+                file.write(content)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                staged.unlink(missing_ok=True)
+            raise
+        return staged
+
+
+def _sync_folders(folder: Path, up_to: Path) -> None:
+    """Make names durable, from a folder up to another."""
+    while True:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if folder in (up_to, folder.parent):
+            return
+        folder = folder.parent
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = "its disk is full" if error.errno in _NO_SPACE else (error.strerror or str(error))
+        msg = f"the ledger cannot use {path}: {what}. Nothing moves forward until it can"
+        raise LedgerUnavailable(msg) from error
