@@ -219,7 +219,7 @@ def test_a_position_of_another_version_is_refused_with_a_reason(records: Records
 
 
 def test_a_locked_database_is_unavailable_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verdigris.rollout.records.BUSY_WAIT_S", 0.1)
+    monkeypatch.setattr("verdigris.database.BUSY_WAIT_S", 0.1)
     url = f"sqlite:///{tmp_path / 'rollouts.sqlite'}"
     records = Records(url)
     rollout_id = submitted(records)

@@ -9,6 +9,7 @@
 Nobody signs a head that was not committed first, so two writers cannot sign two histories.
 """
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -24,7 +25,6 @@ from verdigris.ledger.signing import Signer
 from verdigris.ledger.storage import HeadMoved, Storage
 from verdigris.ledger.tiles import TILE_WIDTH, InvalidTile, Tile, bundle, folded, split_bundle, split_tile, tile_of, tiles_of
 
-CHECKPOINT = "checkpoint"
 OTHERS_MAX = 100
 """How often an append is tried again because others appended meanwhile."""
 
@@ -121,9 +121,19 @@ class Log:
     # -- opening ----------------------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        """Take in what the storage has: the signed head, then what was committed and not published."""
+        """Take in what the storage has. Where another writer dropped a commit meanwhile, its head is further: begin again."""
         self._certain = False
-        written = self.storage.read(CHECKPOINT)
+        for _ in range(OTHERS_MAX):
+            with contextlib.suppress(HeadMoved):
+                self._take_in()
+                self._certain = True
+                return
+        msg = f"others appended {OTHERS_MAX} times in between"
+        raise HeadMoved(msg)
+
+    def _take_in(self) -> None:
+        """The signed head, then what was committed and not published."""
+        written = self.storage.head()
         if written is None:
             self._edge, unpublished = _Edge(), True
         else:
@@ -132,13 +142,15 @@ class Log:
             if start < self._edge.size:
                 continue
             if start > self._edge.size:
+                if self.storage.head() != written:
+                    msg = "another writer has published and dropped commits meanwhile"
+                    raise HeadMoved(msg)
                 msg = f"the log ends at {self._edge.size} entries, and the next commit continues one of {start}: something is missing"
                 raise LedgerDamaged(msg)
             self._publish(_committed_entries(start, self.storage.committed(start)))
             unpublished = False
         if unpublished:
             self._sign()
-        self._certain = True
 
     def _take_head(self, written: bytes) -> bool:
         """Begin at the signed head. Returns whether this writer's key has not signed it. Raises: LedgerDamaged."""
@@ -191,7 +203,7 @@ class Log:
     def _sign(self) -> None:
         head = Checkpoint(self.origin, self._edge.size, _root(self._edge)).text()
         self._head = Note(head, (self.signer.sign_note(head),))
-        self.storage.write(CHECKPOINT, str(self._head).encode(), durable=True)
+        self.storage.advance(self._edge.size, str(self._head).encode())
 
     # -- reading ----------------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ written again.
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from verdigris.errors import VerdigrisError
+
+CHECKPOINT = "checkpoint"
 
 STAGED_LEFT_S = 3600
 """What lies staged for so long was left by a crash; a staged file lives for milliseconds."""
@@ -42,6 +45,12 @@ class Storage(Protocol):
     def write(self, path: str, content: bytes, *, durable: bool) -> None:
         """Replace it whole: a reader sees the old or the new content. `durable`: it survives a power cut when this returns."""
 
+    def head(self) -> bytes | None:
+        """The checkpoint, or None before there was one."""
+
+    def advance(self, size: int, checkpoint: bytes) -> None:
+        """Replace the checkpoint, durably, unless the present one is of a larger log: a slow writer takes nothing back."""
+
     def commits(self) -> list[int]:
         """The names of all commits that are kept, ascending. The last one is always kept."""
 
@@ -49,7 +58,7 @@ class Storage(Protocol):
         """Make the commit of this size; durable when it returns. Raises: HeadMoved: there is one, or a later one."""
 
     def committed(self, start: int) -> bytes:
-        """A commit's content."""
+        """A commit's content. Raises: HeadMoved: it was dropped meanwhile."""
 
     def forget(self, start: int) -> None:
         """Drop a commit that is not the last one; what it says is durable elsewhere."""
@@ -65,7 +74,7 @@ class LogFolder:
             for part in (_COMMITS, _STAGED):
                 (folder / part).mkdir(parents=True, exist_ok=True)
             for entry in (folder / _STAGED).iterdir():  # what a crash left: it was never committed
-                if time.time() - entry.stat().st_mtime > STAGED_LEFT_S:
+                if entry.name != "lock" and time.time() - entry.stat().st_mtime > STAGED_LEFT_S:
                     entry.unlink(missing_ok=True)
 
     def read(self, path: str) -> bytes | None:
@@ -85,6 +94,17 @@ class LogFolder:
             staged.replace(target)
             if durable:
                 _sync_folders(target.parent, self.folder)
+
+    def head(self) -> bytes | None:
+        """See `Storage`."""
+        return self.read(CHECKPOINT)
+
+    def advance(self, size: int, checkpoint: bytes) -> None:
+        """See `Storage`. A lock for the moment between looking and replacing; tiles need none, they are the same from every writer."""
+        with _translated(self.folder / CHECKPOINT), self._locked():
+            present = self.head()
+            if present is None or _size_of(present) <= size:
+                self.write(CHECKPOINT, checkpoint, durable=True)
 
     def commits(self) -> list[int]:
         """See `Storage`."""
@@ -113,13 +133,29 @@ class LogFolder:
 
     def committed(self, start: int) -> bytes:
         """See `Storage`."""
-        with _translated(self.folder / _COMMITS / str(start)):
-            return (self.folder / _COMMITS / str(start)).read_bytes()
+        content = self.read(f"{_COMMITS}/{start}")
+        if content is None:
+            msg = f"the commit that follows {start} entries has been dropped meanwhile"
+            raise HeadMoved(msg)
+        return content
 
     def forget(self, start: int) -> None:
         """See `Storage`."""
         with _translated(self.folder / _COMMITS / str(start)):
             (self.folder / _COMMITS / str(start)).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / _STAGED / "lock").open("a") as lock:
+            for wait_s in (0.01, 0.05, 0.2, 0.5, 1.0, 3.0, None):
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                if wait_s is None:
+                    msg = f"another process has held the lock of {self.folder} for seconds; it may be stopped. Nothing moves forward"
+                    raise LedgerUnavailable(msg)
+                time.sleep(wait_s)
+            yield
 
     def _stage(self, content: bytes, *, durable: bool) -> Path:
         staged = self.folder / _STAGED / f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -134,6 +170,15 @@ class LogFolder:
                 staged.unlink(missing_ok=True)
             raise
         return staged
+
+
+def _size_of(checkpoint: bytes) -> int:
+    """The second line of a checkpoint. Raises: LedgerUnavailable: it has none."""
+    try:
+        return int(checkpoint.split(b"\n", 2)[1])
+    except (IndexError, ValueError) as error:
+        msg = "the log's checkpoint has been overwritten with something else. Nothing moves forward"
+        raise LedgerUnavailable(msg) from error
 
 
 def _sync_folders(folder: Path, up_to: Path) -> None:

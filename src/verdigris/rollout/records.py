@@ -17,14 +17,12 @@ import sqlalchemy as sa
 import zstandard
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from verdigris.database import open_engine
 from verdigris.errors import VerdigrisError
 from verdigris.plan.plan import Plan
 from verdigris.rollout.position import FORMAT, Position, UnknownFormat
 from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutEvent
 from verdigris.rollout.transitions import Event, Phase
-
-BUSY_WAIT_S = 5
-"""How long a write waits for SQLite's lock before it counts as unavailable."""
 
 
 class RecordsUnavailable(VerdigrisError):
@@ -147,11 +145,7 @@ class Records:
     def __init__(self, url: str) -> None:
         """Open, and make what is missing. `url` is SQLAlchemy's, for `sqlite` or `postgresql+psycopg`."""
         self._sqlite = url.startswith("sqlite")
-        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_WAIT_S}} if self._sqlite else {"pool_pre_ping": True}
-        self._engine = sa.create_engine(url, **options)
-        if self._sqlite:
-            sa.event.listen(self._engine, "connect", _set_up_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_immediate)
+        self._engine = open_engine(url)
         with _translated("open"):
             _METADATA.create_all(self._engine)
 
@@ -389,17 +383,6 @@ class Records:
         if self._sqlite:
             return time.time()
         return float(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own; `_begin_immediate` does
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_immediate(connection: sa.Connection) -> None:
-    # A transaction that reads and then writes must hold the lock from its beginning, or two of them refuse each other.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,113 @@
+"""A log's bytes in a database, for several guards that share one (PostgreSQL) or for one file (SQLite). The same port as plain files."""
+
+import contextlib
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from verdigris.ledger.storage import HeadMoved, LedgerUnavailable
+
+_METADATA = sa.MetaData()
+_FILES = sa.Table(
+    "verdigris_ledger_files", _METADATA,
+    sa.Column("path", sa.String(200), primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+_HEAD = sa.Table(
+    "verdigris_ledger_head", _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("checkpoint", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+_COMMITS = sa.Table(
+    "verdigris_ledger_commits", _METADATA,
+    sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+
+
+class LogTables:
+    """See `Storage`. Everything is durable when it returns, as far as the database is."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        """Make the tables if needed. Raises: LedgerUnavailable."""
+        self._engine = engine
+        with _translated():
+            _METADATA.create_all(engine)
+
+    def read(self, path: str) -> bytes | None:
+        """See `Storage`."""
+        with self._connected() as connection:
+            found = connection.execute(sa.select(_FILES.c.content).where(_FILES.c.path == path)).first()
+        return None if found is None else bytes(found.content)
+
+    def write(self, path: str, content: bytes, *, durable: bool) -> None:
+        """See `Storage`."""
+        del durable
+        with self._connected() as connection:
+            changed = connection.execute(_FILES.update().where(_FILES.c.path == path).values(content=content))
+            if not changed.rowcount:
+                with contextlib.suppress(IntegrityError), connection.begin_nested():  # another writer has just written the same
+                    connection.execute(_FILES.insert().values(path=path, content=content))
+
+    def head(self) -> bytes | None:
+        """See `Storage`."""
+        with self._connected() as connection:
+            found = connection.execute(sa.select(_HEAD.c.checkpoint)).first()
+        return None if found is None else bytes(found.checkpoint)
+
+    def advance(self, size: int, checkpoint: bytes) -> None:
+        """See `Storage`."""
+        values = {"size": size, "checkpoint": checkpoint}
+        with self._connected() as connection:
+            if connection.execute(sa.select(_HEAD.c.id)).first() is None:
+                with contextlib.suppress(IntegrityError), connection.begin_nested():
+                    connection.execute(_HEAD.insert().values(id=1, **values))
+            connection.execute(_HEAD.update().where(_HEAD.c.size <= size).values(**values))
+
+    def commits(self) -> list[int]:
+        """See `Storage`."""
+        with self._connected() as connection:
+            return [row.start for row in connection.execute(sa.select(_COMMITS.c.start).order_by(_COMMITS.c.start))]
+
+    def commit(self, start: int, content: bytes) -> None:
+        """See `Storage`. The primary key makes the name for exactly one writer."""
+        with self._connected() as connection:
+            try:
+                with connection.begin_nested():
+                    connection.execute(_COMMITS.insert().values(start=start, content=content))
+            except IntegrityError as error:
+                msg = f"another writer has appended to the log of {start} entries"
+                raise HeadMoved(msg) from error
+            if connection.execute(sa.select(sa.func.max(_COMMITS.c.start))).scalar_one() != start:
+                msg = f"the log has more than {start} entries"
+                raise HeadMoved(msg)
+
+    def committed(self, start: int) -> bytes:
+        """See `Storage`."""
+        with self._connected() as connection:
+            found = connection.execute(sa.select(_COMMITS.c.content).where(_COMMITS.c.start == start)).first()
+        if found is None:
+            msg = f"the commit that follows {start} entries has been dropped meanwhile"
+            raise HeadMoved(msg)
+        return bytes(found.content)
+
+    def forget(self, start: int) -> None:
+        """See `Storage`."""
+        with self._connected() as connection:
+            connection.execute(_COMMITS.delete().where(_COMMITS.c.start == start))
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        msg = f"the ledger's database does not answer: {error}. Nothing moves forward until it does"
+        raise LedgerUnavailable(msg) from error
