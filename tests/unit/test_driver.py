@@ -13,7 +13,6 @@ from tests.unit.plans import PLAN, plan
 from tests.unit.rollout_world import World, behaving
 from tests.virtual import START_UNIX_S, at_once, run
 
-from verdigris.judge.live import judgement
 from verdigris.judge.verdict import Outcome
 from verdigris.plan.objectives import Objectives
 from verdigris.plan.plan import Freeze, Gate, Otherwise, Plan, Required, Schedule, WhenWorse
@@ -375,8 +374,8 @@ def test_a_baseline_that_is_learned_again_is_what_the_rollout_is_judged_by(recor
 
 def evidence_of(rollout: Rollout) -> tuple[int, bytes]:
     watch = rollout.driver.watch
-    assert watch._state is not None
-    return watch.looks, judgement(watch._state).canonical_bytes()
+    assert watch._judging is not None
+    return watch.looks, watch._judging.judgement().canonical_bytes()
 
 
 def ask(records: Records, rollout_id: str, kind: str) -> None:

@@ -5,16 +5,16 @@ too long, so that a judge that hangs means the baseline. `look` takes closed win
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from verdigris.judge.fast_path import too_many_failures
-from verdigris.judge.live import LiveJudgement, LiveState, begin_step, judgement, look, open_judge, reanchored
+from verdigris.judge.live import LiveJudgement
 from verdigris.judge.reference import Reference, learn
 from verdigris.judge.windows import Window, Windows
 from verdigris.plan.plan import Plan
 from verdigris.rollout.evidence import Look, every_window
+from verdigris.rollout.judging import Judging
 from verdigris.rollout.proxied import ProxyCounters
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable
 from verdigris.rollout.surroundings import Surroundings
@@ -23,9 +23,6 @@ from verdigris.traffic.data_plane import DataPlane, Routing, Split, StaleGenerat
 
 OBSERVE_EVERY_S = 0.5
 STORE_AGAIN_S = 1.0
-
-RELEARN_WINDOWS_MIN = 10
-"""With fewer windows behind it, a step is asked by the reference from before the rollout."""
 
 WINDOWS_AT_ONCE_MAX = 120
 """At most so many windows are looked at together; a gap of hours is not made up for window by window."""
@@ -62,12 +59,11 @@ class Watch:
         """Of the baseline and of the candidate, over the same windows."""
         self.failed_before = (0, 0)
         self.looks = 0
-        self._state: LiveState | None = None
+        self._judging: Judging | None = None
         self._next_unix_s = 0
         self._traced_by_window: list[tuple[int, int, int]] = []
         self._steps: list[tuple[float, int]] = []
-        self._step = self._since_learned = 0
-        self._recent: deque[Window] = deque(maxlen=max(RELEARN_WINDOWS_MIN, int(plan.observation.reference_s // plan.observation.window_s)))
+        self._step = 0
         self._looked_s = around.clock.monotonic_s()
         self._observed_s = self._heard_s = self._looked_s
         self._applying = asyncio.Lock()
@@ -224,10 +220,7 @@ class Watch:
         windows = Windows(observation.window_s, tuple(w for w in seen if w.baseline.traces.traces))
         proxied_of = [self.counters.between(w.start_unix_s, w.start_unix_s + observation.window_s) for w in windows.windows]
         self.reference = await self.around.offload(learn, windows, self.plan.objectives, proxied_of)
-        self._state = open_judge(self.reference, self.plan.objectives)
-        self.judgement = None
-        self._recent.clear()
-        self._since_learned = 0
+        self._judging, self.judgement = Judging(self.plan, self.reference), None
         _, _, *failed = self.counters.totals
         self.failed_before = (failed[0], failed[1])
         return None
@@ -252,12 +245,12 @@ class Watch:
         if reference is None:
             return
         self.reference = Reference.from_bytes(reference)
-        self._state = open_judge(self.reference, self.plan.objectives)
+        self._judging = Judging(self.plan, self.reference)
         for number, until, evidence in looks:
             if number > reference_after:
                 self._fold(Look.from_bytes(evidence))
             self.looks, self._next_unix_s = number, until
-        self.judgement = judgement(self._state) if self.looks else None
+        self.judgement = self._judging.judgement() if self.looks else None
 
     def traced_since(self, unix_s: float) -> int:
         """The candidate's traces in the windows that began at or after a time."""
@@ -313,30 +306,17 @@ class Watch:
         await self.around.offload(self._fold, seen)
 
     def _fold(self, seen: Look) -> None:
-        if self._state is None:
+        if self._judging is None:
             return
-        if seen.step != self._step and seen.step < len(self.plan.steps):
-            self._state, self._since_learned = begin_step(self._state, self._relearned()), 0
-        elif self._since_learned >= (self._recent.maxlen or 0) and (newer := self._relearned()) is not None:
-            self._state, self._since_learned = reanchored(self._state, newer), 0
-        self._step, self._since_learned = seen.step, self._since_learned + 1
-        self._state = look(self._state, seen.window, seen.proxied)
-        if seen.window.baseline.traces.traces:
-            self._recent.append(seen.window)
-        self.looks += 1
+        self._judging.take(seen)
+        self.looks, self._step = self.looks + 1, seen.step
         window = seen.window
         self._traced_by_window.append((window.start_unix_s, window.baseline.traces.traces, window.candidate.traces.traces))
         self.traced = (self.traced[0] + window.baseline.traces.traces, self.traced[1] + window.candidate.traces.traces)
         if seen.proxied is not None:
             self.proxied = (self.proxied[0] + seen.proxied.baseline, self.proxied[1] + seen.proxied.candidate)
 
-    def _relearned(self) -> Reference | None:
-        """The baseline as it was in the last windows, if they are enough; what came before is all that it depends on."""
-        if len(self._recent) < RELEARN_WINDOWS_MIN:
-            return None
-        return learn(Windows(self.plan.observation.window_s, tuple(self._recent)), self.plan.objectives)
-
     async def _judge(self) -> None:
-        if self._state is not None:
-            self.judgement = await self.around.offload(judgement, self._state)
+        if self._judging is not None:
+            self.judgement = await self.around.offload(self._judging.judgement)
             self.changes += 1
