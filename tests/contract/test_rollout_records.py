@@ -11,12 +11,19 @@ import sqlalchemy as sa
 from tests.postgres import postgres
 from tests.unit.plans import PLAN
 
+from verdigris.rollout import acts
+from verdigris.rollout.journal import Act
 from verdigris.rollout.position import Position, UnknownFormat
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Superseded
 from verdigris.rollout.status import AlreadyRunning, NoSuchRollout
 from verdigris.rollout.transitions import Event, Phase
 
 NOW = 1_790_000_000.0
+SAID = acts.requested("hold", "ann", "why")
+
+
+def intended(generation: int) -> Act:
+    return acts.intended("guard g1", "5 %", 5.0, generation, 0, 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     server: str = request.getfixturevalue("server")
     engine = sa.create_engine(server)
     with engine.begin() as connection:
-        tables = ("rollouts", "generations", "journal", "requests", "looks")
+        tables = ("rollouts", "generations", "journal", "guard_journal", "requests", "looks", "evidence")
         connection.execute(sa.text("DROP TABLE IF EXISTS " + ", ".join(f"verdigris_{table}" for table in tables)))
     engine.dispose()
     return server
@@ -104,12 +111,12 @@ def test_a_guard_that_lost_its_claim_can_write_nothing(records: Records) -> None
     before = records.journal(rollout_id)
     for write in (
         lambda: records.hear(old),
-        lambda: records.intend(old, NOW, "5 %", {}),
-        lambda: records.note(old, NOW, "verdict", "", {}),
+        lambda: records.intend(old, NOW, intended),
+        lambda: records.note(old, NOW, SAID),
         lambda: records.move(old, position.moved(Event.READY, "", NOW), Event.READY, "ann"),
         lambda: records.publish(old, "{}"),
-        lambda: records.keep_reference(old, b"{}"),
-        lambda: records.keep_look(old, 1, 10, "d", b"e"),
+        lambda: records.keep_reference(old, NOW, b"{}", 1, 1),
+        lambda: records.keep_look(old, 1, 10, b"e"),
         lambda: records.answered(old, []),
     ):
         with pytest.raises(Superseded, match="guard g2 acts"):
@@ -129,9 +136,9 @@ def test_an_earlier_term_of_the_same_guard_is_superseded_too(records: Records) -
 def test_generations_only_grow_on_one_data_plane_whoever_acts(records: Records) -> None:
     rollout_id = submitted(records)
     first = claimed(records, rollout_id)
-    seen = [records.load(rollout_id).generation, records.intend(first, NOW, "5 %", {})]
+    seen = [records.load(rollout_id).generation, records.intend(first, NOW, intended)]
     second = claimed(records, rollout_id, "g2", stale_after_s=0)
-    seen += [records.load(rollout_id).generation, records.intend(second, NOW, "5 %", {})]
+    seen += [records.load(rollout_id).generation, records.intend(second, NOW, intended)]
     assert seen == sorted(set(seen))
 
 
@@ -146,7 +153,7 @@ def test_the_journal_has_no_gaps_with_many_writers(records: Records) -> None:
             if number % 2:
                 records.ask(rollout_id, "hold", f"p{number}", "", NOW)
             else:
-                records.note(claim, NOW, "verdict", str(number), {})
+                records.note(claim, NOW, replace(SAID, text=str(number)))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
@@ -190,11 +197,12 @@ def test_an_ended_rollout_can_be_claimed_by_nobody_and_makes_room(records: Recor
 def test_evidence_comes_back_in_order_and_once(records: Records) -> None:
     rollout_id = submitted(records)
     claim = claimed(records, rollout_id)
-    records.keep_reference(claim, b"reference")
+    records.keep_reference(claim, NOW, b"reference", 1, 1)
     for number in (1, 2, 2, 3):
-        records.keep_look(claim, number, 10 * number, f"d{number}", b"e" * number)
+        records.keep_look(claim, number, 10 * number, b"e" * number)
     assert list(records.looks(rollout_id)) == [(1, 10, b"e"), (2, 20, b"ee"), (3, 30, b"eee")]
-    assert records.load(rollout_id).reference == b"reference"
+    assert records.evidence(records.load(rollout_id).reference or "") == b"reference"
+    assert records.evidence("0" * 64) is None
 
 
 def test_requests_are_answered_once(records: Records) -> None:
@@ -228,9 +236,9 @@ def test_a_locked_database_is_unavailable_and_nothing_is_lost(tmp_path: Path, mo
     with other.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         with pytest.raises(RecordsUnavailable, match="locked"):
-            records.note(claim, NOW, "verdict", "", {})
+            records.note(claim, NOW, SAID)
     other.dispose()
-    records.note(claim, NOW, "verdict", "", {})
+    records.note(claim, NOW, SAID)
     assert [e.sequence for e in records.journal(rollout_id)] == [1, 2]
     records.close()
 

@@ -103,6 +103,7 @@ class TriggeredRecords(Records):
             "record an intended weight": "intend",
             "keep evidence": "keep_look",
             "keep the reference": "keep_reference",
+            "record a verdict": "verdict",
         }
         name = names.get(what, "note" if what.startswith("record ") else "")
         if not name or self.trigger is None:

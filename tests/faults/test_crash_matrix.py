@@ -1,5 +1,6 @@
 """kill -9 before and after every durable step of a rollout, then a restart: the same end, weights as recorded, nothing acted twice."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +28,17 @@ QUICK: Plan = plan(
 RATE = 3_000
 
 GOOD = [("move", n) for n in range(1, 10)] + [("intend", n) for n in range(1, 5)] + [("apply", n) for n in range(1, 4)]
-GOOD += [("note", 1), ("note", 2), ("keep_reference", 1), ("keep_look", 1), ("keep_look", 4), ("commit", 1)]
-BAD = [("return_to_baseline", 1), ("move", 4), ("move", 5), ("note", 2), ("apply", 1), ("keep_look", 2)]
+GOOD += [("note", 1), ("note", 2), ("keep_reference", 1), ("keep_look", 1), ("keep_look", 4), ("commit", 1), ("verdict", 1), ("verdict", 3)]
+BAD = [
+    ("return_to_baseline", 1),
+    ("return_to_baseline", 2),
+    ("verdict", 1),
+    ("move", 4),
+    ("move", 5),
+    ("note", 2),
+    ("apply", 1),
+    ("keep_look", 2),
+]
 
 
 def world_of(candidate: str) -> SavedWorld:
@@ -69,7 +79,10 @@ CASES = [
 def test_restart_reaches_the_same_end(tmp_path: Path, candidate: str, point: Point, away_s: float) -> None:
     assert killed(tmp_path, QUICK, world_of(candidate), point)
     world = world_of(candidate)
+    applied = pickle.loads((tmp_path / "world").read_bytes())["applied"] if (tmp_path / "world").exists() else []
     live(tmp_path, QUICK, world, None, away_s=away_s)
+    if point in (Point("return_to_baseline", 1, took_effect=True), Point("verdict", 1, took_effect=True)) and candidate == "bad":
+        assert world.applied == applied, "what was condemned got traffic once more"
 
     entries = journal(tmp_path)
     phases = [str(e.data["to"]) for e in entries if e.kind == "phase"]
@@ -85,7 +98,7 @@ def test_restart_reaches_the_same_end(tmp_path: Path, candidate: str, point: Poi
     assert [e.sequence for e in entries] == list(range(1, len(entries) + 1))
     assert [e.kind for e in entries].count("rollout.ended") == 1
 
-    intended = {e.data["generation"]: e.data["candidate_percent"] for e in entries if e.kind == "weight.intended"}
+    intended = {e.data["generation"]: e.data["candidate_percent"] for e in entries if e.kind in {"weight.intended", "commit.intended"}}
     put_in_force = [(generation, percent) for _, generation, percent in world.applied if percent > 0]
     assert all(intended.get(generation) == percent for generation, percent in put_in_force)
     generations = [generation for generation, _ in put_in_force]

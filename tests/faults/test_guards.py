@@ -66,7 +66,7 @@ def test_a_killed_guard_goes_on_after_its_restart(tmp_path: Path, version: str) 
             recorded = [kind for kind, _ in await kinds(guard, rollout_id)]
             assert recorded.count("guard.recovered") == 1
             assert recorded.count("rollout.ended") == 1
-            assert recorded[-1] == "rollout.ended" or recorded[-2:] == ["rollout.ended", "abort.asked"]
+            assert recorded[-1] == "rollout.ended" or recorded[-2:] == ["rollout.ended", "request"]
 
     asyncio.run(main())
 

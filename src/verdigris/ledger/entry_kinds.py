@@ -133,7 +133,8 @@ KINDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType({
     Kind.WEIGHT_OBSERVED: _SPLIT,
     Kind.REFERENCE: {"reference": _DIGEST_FIELD, "windows": _COUNT, "operations": _COUNT},
     Kind.VERDICT: {
-        "verdict": _word(*VERDICTS), "judge": Field(Type.COUNT), "judgement": _DIGEST_FIELD, "looks": _DIGEST_FIELD,
+        "verdict": _word(*VERDICTS), "judge": _DIGEST_FIELD, "judgeVersion": Field(Type.VERSION),
+        "numpyVersion": Field(Type.VERSION), "judgement": _DIGEST_FIELD, "looks": _DIGEST_FIELD,
         "reference": _DIGEST_FIELD,
         "windows": _COUNT, "findings": _COUNT, "baselineTraces": _COUNT, "candidateTraces": _COUNT,
     },

@@ -90,6 +90,13 @@ class Log:
         assert mine.index is not None  # noqa: S101  # one of both was set
         return mine.index
 
+    def refresh(self) -> None:
+        """Take in what others have appended. Raises: LedgerUnavailable, LedgerDamaged, SignerFailed."""
+        with self._lock:
+            others = self.storage.head() != str(self._head).encode() or any(s >= self._edge.size for s in self.storage.commits()[-1:])
+            if others or not self._certain:
+                self._refresh()
+
     def _append_all(self) -> None:
         """Append what all threads wait for: whoever has the lock does it for the others."""
         together, self._waiting = self._waiting, []

@@ -9,16 +9,22 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from verdigris.judge.verdict import Outcome
+from verdigris.ledger.entry_kinds import Kind
 from verdigris.plan.plan import Plan, WhenWorse
+from verdigris.rollout import acts
 from verdigris.rollout.decisions import WORSE, Decision, Seen, begin, decide, may_move_forward
+from verdigris.rollout.journal import Act
+from verdigris.rollout.judge_identity import judge_identity
 from verdigris.rollout.position import Position
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Request, Stored, Superseded
 from verdigris.rollout.status import RolloutStatus
 from verdigris.rollout.statuses import compose, status_text
 from verdigris.rollout.surroundings import Surroundings
-from verdigris.rollout.transitions import TRANSITIONS, Event, Phase
+from verdigris.rollout.transitions import TRANSITIONS, Event, Phase, after
 from verdigris.rollout.watching import InForce, Watch
 from verdigris.telemetry.store import StoreError
 from verdigris.traffic.data_plane import BASELINE_ONLY, DataPlane, Split, TrafficError
@@ -60,16 +66,16 @@ class Driver:
         self._approved_by: str | None = None
         self._aborted: tuple[str, str] | None = None
         self._said: tuple[object, ...] = ()
+        self._blind = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While inside, the proxy is observed, leases are kept and windows are looked at."""
-        stored, looks = await self.around.offload(self._remembered)
+        stored, looks, reference = await self.around.offload(self._remembered)
         self.generation = stored.generation
         if self.position.sequence:
-            text = f"guard {self.claim.guard} goes on with what is {self.position.phase.value}"
-            await self._kept(self.records.note, self._now(), "guard.recovered", text, {"term": self.claim.term})
-        await self.around.offload(self.watch.remember, looks, stored.reference, stored.reference_after)
+            await self._kept(self.records.note, self._now(), acts.recovered(self._me, self.position, self.claim.term))
+        await self.around.offload(self.watch.remember, looks, reference, stored.reference_after)
         self._tasks = [asyncio.create_task(self.watch.keep(), name="keep")]
         if self.watch.reference is not None and self.position.phase is not Phase.PREFLIGHT:
             self._begin_looking()
@@ -93,8 +99,10 @@ class Driver:
             await asyncio.gather(self._looking, return_exceptions=True)
             self._looking = None
 
-    def _remembered(self) -> tuple[Stored, list[tuple[int, int, bytes]]]:
-        return self.records.load(self.claim.rollout_id), list(self.records.looks(self.claim.rollout_id))
+    def _remembered(self) -> tuple[Stored, list[tuple[int, int, bytes]], bytes | None]:
+        stored = self.records.load(self.claim.rollout_id)
+        reference = None if stored.reference is None else self.records.evidence(stored.reference)
+        return stored, list(self.records.looks(self.claim.rollout_id)), reference
 
     async def advance(self) -> Position:
         """Act in the present phase until something happens, and keep the position that follows. Raises: Superseded."""
@@ -120,6 +128,8 @@ class Driver:
         if happened.event is Event.COMMIT_IN_FORCE and self._aborted is not None:
             happened = self._doubted("somebody asked to go back while it was committed")
         position = self.position.moved(happened.event, happened.reason, self.around.clock.now_unix_s())
+        if position.phase is Phase.RETURNING:
+            await self._back_at_once()
         log.info("%s: %s → %s: %s", self.claim.rollout_id, self.position.phase, position.phase, happened.reason)
         await self._until_kept(self.records.move, position, happened.event, happened.actor)
         self.position = position
@@ -130,8 +140,7 @@ class Driver:
         """Somebody wants the traffic back: tell the proxy at once; the record and the phase follow."""
         self._aborted = (actor, reason)
         await self.watch.refuse(f"{actor} asked to go back: {reason}")
-        with contextlib.suppress(TrafficError):  # the phase that follows goes on trying
-            await self.plane.return_to_baseline(self.generation)
+        await self._back_at_once()
 
     # -- the phases -----------------------------------------------------------------------------------------------------------
 
@@ -143,6 +152,7 @@ class Driver:
         split = await self.plane.observe()
         if split is None or split.committed or split.routing.candidate_percent > 0:
             says = "does not tell what is in force" if split is None else "already sends traffic to the candidate"
+            await self._checked("proxy", f"the proxy {says}", certain=split is not None)
             return Happened(Event.CANNOT_TELL, f"the proxy {says}; nothing was moved", self._me)
         # A rehearsal: it changes nothing, and shows that the proxy hears this guard before any traffic depends on it.
         refused = await self.watch.put_in_force(InForce(self.generation, BASELINE_ONLY))
@@ -150,6 +160,7 @@ class Driver:
             # Nothing is on a lease, and the proxy knows a newer generation than the records do: these records are new. Go on from it.
             self.generation = await self._kept(self.records.adopt, self.watch.newest)
             refused = await self.watch.put_in_force(InForce(self.generation, BASELINE_ONLY))
+        await self._checked("proxy", refused, certain=False)
         if refused is not None:
             return Happened(Event.CANNOT_TELL, refused, self._me)
         patience_s = 3 * self.plan.observation.reference_s + 60
@@ -162,10 +173,14 @@ class Driver:
         if asked is not None:
             return asked
         wrong = learning.result() if learning.done() and not learning.cancelled() else "the baseline could not be learned in time"
+        await self._checked("baseline", wrong, certain=learning.done())
         if wrong is not None:
             return Happened(Event.EVIDENCE_MISSING, wrong, self._me)
         assert self.watch.reference is not None  # noqa: S101  # `learn` found nothing wrong
-        await self._until_kept(self.records.keep_reference, self.watch.reference.canonical_bytes())
+        learned = self.watch.reference
+        await self._until_kept(
+            self.records.keep_reference, self._now(), learned.canonical_bytes(), learned.windows, len(learned.operations)
+        )
         self._begin_looking()
         while True:
             decision = begin(self.plan, self.around.clock.now_unix_s())
@@ -174,6 +189,9 @@ class Driver:
             asked = await self._tick(decision)
             if asked is not None:
                 return asked
+
+    async def _checked(self, check: str, wrong: str | None, *, certain: bool) -> None:
+        await self._kept(self.records.note, self._now(), acts.checked(self._me, check, wrong, certain=certain))
 
     async def _until(self, task: asyncio.Task[Any], patience_s: float) -> Happened | None:
         """Wait for a task, while people may hold or abort."""
@@ -196,28 +214,42 @@ class Driver:
             Event.SWITCH_IN_FORCE if switched else Event.STEP_IN_FORCE, f"the proxy sends {weight:g} % to the candidate", self._me
         )
 
+    async def _back_at_once(self) -> None:
+        """The way back waits for no record: the proxy is told before anything is written. The phase that follows goes on trying."""
+        await self.watch.let_go()
+        with contextlib.suppress(TrafficError):
+            await self.plane.return_to_baseline(self.generation)
+
     async def _put_in_force(self) -> str | None:
         """Record, act, read back. Returns None, or why the weight is not in force."""
         routing = self.position.routing(self.plan)
         says = f"{routing.candidate_percent:g} % to the candidate"
-        data = {"candidate_percent": routing.candidate_percent, "step": self.position.step, "lease_s": self.plan.traffic.lease_s}
-        self.generation = await self._kept(self.records.intend, self._now(), f"about to send {says}", data)
+        announced = partial(self._intended, f"about to send {says}", routing.candidate_percent)
+        self.generation = await self._kept(self.records.intend, self._now(), announced)
         wrong = await self.watch.put_in_force(InForce(self.generation, routing))
         if wrong is None:
             self.watch.began(self._now(), self.position.step)
-        await self._kept(self.records.note, self._now(), "weight.observed", wrong or f"the proxy sends {says}", self._observed())
+        await self._kept(
+            self.records.note, self._now(), self._observed(Kind.WEIGHT_OBSERVED, wrong or f"the proxy sends {says}", as_asked=wrong is None)
+        )
         return wrong
+
+    def _intended(self, text: str, percent: float, generation: int, *, commit: bool = False) -> Act:
+        return acts.intended(self._me, text, percent, generation, self.position.step, self.plan.traffic.lease_s, commit=commit)
 
     async def _watch(self) -> Happened:
         """Until something is seen: worse, shown, missing, or asked for."""
-        if self.watch.in_force is None and self.position.step >= 0:
-            # This guard has just taken over: what is in force is what the records say, or the baseline if the lease has ended.
+        if self.watch.in_force is None and self.position.step >= 0 and not self._leads_back(self._decision()):
+            # This guard has just taken over: what is in force is what the records say, or the baseline if the lease has ended. What the
+            # evidence of the one before condemns gets no traffic once more.
             wrong = await self._put_in_force()
             if wrong is not None:
                 return self._doubted(wrong)
         while True:
-            decision = decide(self.plan, self.position, self._what_is_seen())
+            decision = self._decision()
             if decision.event is not Event.UNDECIDED:
+                if self._leads_back(decision):
+                    await self._back_at_once()
                 await self._note_verdict()
                 actor = self._approved_by if decision.event is Event.APPROVED and self._approved_by else self._me
                 self._approved_by = None
@@ -227,6 +259,12 @@ class Driver:
             asked = await self._tick(decision)
             if asked is not None:
                 return asked
+
+    def _decision(self) -> Decision:
+        return decide(self.plan, self.position, self._what_is_seen())
+
+    def _leads_back(self, decision: Decision) -> bool:
+        return after(self.position.phase, decision.event) is Phase.RETURNING
 
     def _what_is_seen(self) -> Seen:
         judgement = self.watch.judgement
@@ -242,11 +280,11 @@ class Driver:
         )
 
     async def _commit(self) -> Happened:
-        text, data = "about to make the candidate the durable default", {"candidate_percent": 100.0}
-        self.generation = await self._kept(self.records.intend, self._now(), text, data)
+        announced = partial(self._intended, "about to make the candidate the durable default", 100.0, commit=True)
+        self.generation = await self._kept(self.records.intend, self._now(), announced)
         split = await self.watch.commit(self.generation)
         done = split is not None and split.committed and split.routing.candidate_percent == 100.0  # noqa: PLR2004  # percent
-        await self._kept(self.records.note, self._now(), "commit.observed", _says(split), self._observed(split))
+        await self._kept(self.records.note, self._now(), self._observed(Kind.COMMIT_OBSERVED, _says(split), split, as_asked=done))
         if not done:
             return Happened(Event.CANNOT_TELL, f"the candidate is not the durable default: {_says(split)}", self._me)
         return Happened(Event.COMMIT_IN_FORCE, "the candidate is the proxy's durable default", self._me)
@@ -269,7 +307,7 @@ class Driver:
             await asyncio.sleep(AGAIN_S[min(attempt, len(AGAIN_S) - 1)])
             attempt += 1
         self.watch.split = split
-        await self._until_kept(self.records.note, self._now(), "rollback.observed", _says(split), self._observed(split))
+        await self._until_kept(self.records.note, self._now(), self._observed(Kind.ROLLBACK_OBSERVED, _says(split), split))
         await self._answer_all()
         return Happened(Event.BASELINE_IN_FORCE, self.position.reason, self._me)
 
@@ -387,14 +425,16 @@ class Driver:
         judged = self.watch.judgement
         if judged is None:
             return
-        data = {"verdict": judged.verdict.value, "findings": [f.sentence for f in judged.findings], "looks": self.watch.looks}
-        await self._kept(self.records.note, self._now(), "verdict", judged.summary, data)
+        await self._kept(self.records.note_verdict, self._now(), judged, judge_identity())
+        blind = judged.verdict is Outcome.BLIND
+        if blind is not self._blind:
+            self._blind = blind
+            await self._kept(
+                self.records.note, self._now(), acts.sight(self._me, judged.verdict, self.watch.proxied[1], self.watch.traced[1])
+            )
 
-    def _observed(self, split: Split | None = None) -> dict[str, object]:
-        split = split or self.watch.split
-        if split is None:
-            return {"candidate_percent": None}
-        return {"candidate_percent": split.routing.candidate_percent, "generation": split.generation, "committed": split.committed}
+    def _observed(self, kind: Kind, text: str, split: Split | None = None, *, as_asked: bool = True) -> Act:
+        return acts.observed(kind, self._me, text, split or self.watch.split, as_asked=as_asked)
 
     def _now(self) -> float:
         return self.around.clock.now_unix_s()

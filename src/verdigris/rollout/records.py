@@ -9,17 +9,24 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import rfc8785
 import sqlalchemy as sa
-import zstandard
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from verdigris.database import open_engine
 from verdigris.errors import VerdigrisError
+from verdigris.judge.live import LiveJudgement
+from verdigris.judge.verdict import Outcome
+from verdigris.ledger import evidence
+from verdigris.ledger.entry_kinds import Kind, Value
+from verdigris.ledger.ledger import Ledger
 from verdigris.plan.plan import Plan
+from verdigris.rollout import acts, journal
+from verdigris.rollout.journal import Act
 from verdigris.rollout.position import FORMAT, Position, UnknownFormat
 from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutEvent
 from verdigris.rollout.transitions import Event, Phase
@@ -45,7 +52,7 @@ _ROLLOUTS = sa.Table(
     sa.Column("ended_unix_s", sa.Float),
     sa.Column("position", sa.Text, nullable=False),
     sa.Column("status", sa.Text),
-    sa.Column("reference", sa.LargeBinary),
+    sa.Column("reference", sa.String(64)),
     sa.Column("reference_after", sa.Integer, nullable=False, default=0),
     sa.Column("generation", sa.BigInteger, nullable=False),
     sa.Column("term", sa.BigInteger, nullable=False),
@@ -57,16 +64,6 @@ _GENERATIONS = sa.Table(
     sa.Column("subject", sa.String(200), primary_key=True),
     sa.Column("newest", sa.BigInteger, nullable=False),
 )  # fmt: skip
-_JOURNAL = sa.Table(
-    "verdigris_journal", _METADATA,
-    sa.Column("rollout_id", sa.String(40), primary_key=True),
-    sa.Column("sequence", sa.Integer, primary_key=True),
-    sa.Column("unix_s", sa.Float, nullable=False),
-    sa.Column("kind", sa.String(60), nullable=False),
-    sa.Column("actor", sa.String(200), nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-)  # fmt: skip
 _REQUESTS = sa.Table(
     "verdigris_requests", _METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
@@ -76,23 +73,19 @@ _REQUESTS = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("done", sa.Boolean, nullable=False),
 )  # fmt: skip
-_GUARDS = sa.Table(
-    "verdigris_guard_journal", _METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("guard", sa.String(200), nullable=False),
-    sa.Column("unix_s", sa.Float, nullable=False),
-    sa.Column("kind", sa.String(60), nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-)  # fmt: skip
 _LOOKS = sa.Table(
     "verdigris_looks", _METADATA,
     sa.Column("rollout_id", sa.String(40), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("until_unix_s", sa.BigInteger, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("evidence", sa.LargeBinary, nullable=False),
 )  # fmt: skip
+
+
+TOWARD_BASELINE = frozenset({Phase.RETURNING, Phase.ROLLED_BACK, Phase.HOLDING})
+"""What leads here needs no ledger."""
+
+OpenLedger = Callable[[sa.Engine], Ledger]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +100,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A rollout as it is kept. `status` is the last published document, as JSON.
+    """A rollout as it is kept. `status` is the last published document, as JSON; `reference` the digest of what the baseline was like.
 
     Looks up to `reference_after` were made before the reference was learned (again): they are not judged by it.
     """
@@ -121,7 +114,7 @@ class Stored:
     ended_unix_s: float | None
     position: Position
     status: str | None
-    reference: bytes | None
+    reference: str | None
     reference_after: int
     generation: int
     term: int
@@ -142,12 +135,18 @@ class Request:
 class Records:
     """The database. Methods block, may be called from any thread, and raise `RecordsUnavailable`."""
 
-    def __init__(self, url: str) -> None:
-        """Open, and make what is missing. `url` is SQLAlchemy's, for `sqlite` or `postgresql+psycopg`."""
+    def __init__(self, url: str, open_ledger: OpenLedger | None = None) -> None:
+        """Open, and make what is missing. `url` is SQLAlchemy's, for `sqlite` or `postgresql+psycopg`.
+
+        With `open_ledger`, everything that is written down is entered into that ledger before the method returns; without, nothing is.
+        """
         self._sqlite = url.startswith("sqlite")
         self._engine = open_engine(url)
         with _translated("open"):
-            _METADATA.create_all(self._engine)
+            for tables in (_METADATA, journal.METADATA, evidence.METADATA):
+                tables.create_all(self._engine)
+        self._ledger = None if open_ledger is None else open_ledger(self._engine)
+        self._journal = journal.Journal(self._transaction, self._ledger)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -176,7 +175,9 @@ class Records:
                     heard_unix_s=0.0,
                 )
             )  # fmt: skip
-            _append(connection, made, now_unix_s, "plan.submitted", actor, f"plan {plan.name} was submitted", {"digest": plan.digest})
+            evidence.put(connection, plan.canonical)
+            self._journal.append(connection, made, plan.digest, now_unix_s, acts.submitted(plan, actor))
+        self._enter(made, fresh_after=0)
         return made
 
     def load(self, rollout_id: str) -> Stored:
@@ -218,22 +219,22 @@ class Records:
     def journal(self, rollout_id: str, after: int = 0) -> Sequence[RolloutEvent]:
         """Journal entries with a sequence greater than `after`."""
         with self._transaction("read the journal") as connection:
-            rows = connection.execute(
-                sa.select(_JOURNAL).where(_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.sequence > after).order_by(_JOURNAL.c.sequence)
-            ).all()
-        return [RolloutEvent(row.sequence, row.unix_s, row.kind, row.actor, row.text, json.loads(row.data)) for row in rows]
+            return self._journal.rows(connection, rollout_id, after)
 
-    def note_guard(self, guard: str, now_unix_s: float, kind: str, text: str, data: Mapping[str, object]) -> None:
+    def note_guard(self, guard: str, now_unix_s: float, act: Act) -> None:
         """An entry of a guard's own journal: what belongs to no rollout."""
-        with self._transaction(f"record {kind}") as connection:
-            entry = {"guard": guard, "unix_s": now_unix_s, "kind": kind, "text": text, "data": json.dumps(data, sort_keys=True)}
-            connection.execute(_GUARDS.insert().values(**entry))
+        with _entering():
+            self._journal.note_guard(guard, now_unix_s, act)
+
+    def enter_guards(self, guard: str) -> None:
+        """Enter what a guard's own journal has from before and the ledger has not."""
+        with _entering():
+            self._journal.enter_guards(guard)
 
     def guard_journal(self, limit: int = 1_000) -> Sequence[tuple[str, str, str, dict[str, object]]]:
         """The last entries, the oldest first: guard, kind, text, data."""
         with self._transaction("read the guards' journal") as connection:
-            rows = connection.execute(sa.select(_GUARDS).order_by(_GUARDS.c.number.desc()).limit(limit)).all()
-        return [(row.guard, row.kind, row.text, json.loads(row.data)) for row in reversed(rows)]
+            return self._journal.guard_rows(connection, limit)
 
     # -- acting -------------------------------------------------------------------------------------------------------------
 
@@ -257,13 +258,12 @@ class Records:
         with self._acting(claim, "renew a claim") as (connection, _):
             connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(heard_unix_s=self._now(connection)))
 
-    def intend(self, claim: Claim, now_unix_s: float, text: str, data: Mapping[str, object]) -> int:
-        """Write that a weight is about to be applied. Returns the generation to apply it with. Raises: Superseded."""
-        with self._acting(claim, "record an intended weight") as (connection, row):
+    def intend(self, claim: Claim, now_unix_s: float, act: Callable[[int], Act]) -> int:
+        """Write what is about to be applied: `act`, given the generation to apply it with, which is returned. Raises: Superseded."""
+        with self._writing(claim, "record an intended weight") as (connection, row):
             generation = _next_generation(connection, row.subject)
             connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(generation=generation))
-            entry = {**data, "generation": generation}
-            _append(connection, claim.rollout_id, now_unix_s, "weight.intended", f"guard {claim.guard}", text, entry)
+            self._journal.append(connection, claim.rollout_id, row.digest, now_unix_s, act(generation))
         return generation
 
     def adopt(self, claim: Claim, newest: int) -> int:
@@ -274,14 +274,24 @@ class Records:
             connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(generation=generation))
         return generation
 
-    def note(self, claim: Claim, now_unix_s: float, kind: str, text: str, data: Mapping[str, object]) -> None:
+    def note(self, claim: Claim, now_unix_s: float, act: Act) -> None:
         """A journal entry by the one who acts. Raises: Superseded."""
-        with self._acting(claim, f"record {kind}") as (connection, _):
-            _append(connection, claim.rollout_id, now_unix_s, kind, f"guard {claim.guard}", text, data)
+        with self._writing(claim, f"record {act.kind.value}", spools=act.kind is Kind.ROLLBACK_OBSERVED) as (connection, row):
+            self._journal.append(connection, claim.rollout_id, row.digest, now_unix_s, act)
+
+    def note_verdict(self, claim: Claim, now_unix_s: float, found: LiveJudgement, judge: Mapping[str, Value]) -> None:
+        """A verdict that something is about to be decided on, with the evidence that gives it again. Raises: Superseded."""
+        with self._writing(claim, "record a verdict", spools=found.verdict in (Outcome.FAIL, Outcome.BLIND)) as (connection, row):
+            chosen = sa.select(_LOOKS.c.digest).where(_LOOKS.c.rollout_id == claim.rollout_id, _LOOKS.c.number > row.reference_after)
+            digests = [look.digest for look in connection.execute(chosen.order_by(_LOOKS.c.number))]
+            looks = evidence.put(connection, rfc8785.dumps(digests[: found.windows]))
+            judgement = evidence.put(connection, found.canonical_bytes())
+            for act in acts.judged(_me(claim), found, judgement=judgement, looks=looks, reference=row.reference, judge=judge):
+                self._journal.append(connection, claim.rollout_id, row.digest, now_unix_s, act)
 
     def move(self, claim: Claim, position: Position, event: Event, actor: str) -> None:
         """Keep the position that follows `event`. Keeping the same one again changes nothing. Raises: Superseded."""
-        with self._acting(claim, "record a transition") as (connection, row):
+        with self._writing(claim, "record a transition", spools=position.phase in TOWARD_BASELINE) as (connection, row):
             before = _position(row.position)
             if before.sequence >= position.sequence:
                 return
@@ -289,13 +299,8 @@ class Records:
             connection.execute(
                 _ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(position=_position_text(position), ended_unix_s=ended)
             )
-            data = {"from": before.phase.value, "to": position.phase.value, "event": event.value, "transition": position.sequence}
-            text = f"{before.phase.value} → {position.phase.value}: {position.reason}"
-            _append(connection, claim.rollout_id, position.since_unix_s, "phase", actor, text, data)
-            if position.ended:
-                _append(
-                    connection, claim.rollout_id, position.since_unix_s, "rollout.ended", f"guard {claim.guard}", position.phase.value, {}
-                )
+            for act in acts.moved(before, position, event, actor, row.generation):
+                self._journal.append(connection, claim.rollout_id, row.digest, position.since_unix_s, act)
 
     def publish(self, claim: Claim, status: str) -> None:
         """Keep the status document that others are shown. Raises: Superseded."""
@@ -305,40 +310,47 @@ class Records:
 
     # -- evidence -----------------------------------------------------------------------------------------------------------
 
-    def keep_reference(self, claim: Claim, reference: bytes) -> None:
+    def keep_reference(self, claim: Claim, now_unix_s: float, reference: bytes, windows: int, operations: int) -> None:
         """What the baseline was like before the rollout; everything is judged against it. Raises: Superseded."""
-        with self._acting(claim, "keep the reference") as (connection, _):
+        with self._writing(claim, "keep the reference") as (connection, row):
             looks = sa.select(sa.func.coalesce(sa.func.max(_LOOKS.c.number), 0)).where(_LOOKS.c.rollout_id == claim.rollout_id)
-            kept = {"reference": zstandard.compress(reference), "reference_after": connection.execute(looks).scalar_one()}
+            digest = evidence.put(connection, reference)
+            kept = {"reference": digest, "reference_after": connection.execute(looks).scalar_one()}
             connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(**kept))
+            act = acts.learned(_me(claim), digest, windows, operations)
+            self._journal.append(connection, claim.rollout_id, row.digest, now_unix_s, act)
 
-    def keep_look(self, claim: Claim, number: int, until_unix_s: int, digest: str, evidence: bytes) -> None:
+    def keep_look(self, claim: Claim, number: int, until_unix_s: int, content: bytes) -> None:
         """The evidence of one look, before it is judged. Keeping it again changes nothing. Raises: Superseded."""
         with self._acting(claim, "keep evidence") as (connection, _):
             there = sa.select(_LOOKS.c.digest).where(_LOOKS.c.rollout_id == claim.rollout_id, _LOOKS.c.number == number)
             if connection.execute(there).first() is None:
-                connection.execute(
-                    _LOOKS.insert().values(
-                        rollout_id=claim.rollout_id, number=number, until_unix_s=until_unix_s, digest=digest,
-                        evidence=zstandard.compress(evidence),
-                    )
-                )  # fmt: skip
+                row = {"rollout_id": claim.rollout_id, "number": number, "until_unix_s": until_unix_s}
+                connection.execute(_LOOKS.insert().values(**row, digest=evidence.put(connection, content)))
 
     def looks(self, rollout_id: str) -> Iterator[tuple[int, int, bytes]]:
         """The evidence so far, in order: number, until when (seconds since 1970), bytes."""
         with self._transaction("read evidence") as connection:
             rows = connection.execute(sa.select(_LOOKS).where(_LOOKS.c.rollout_id == rollout_id).order_by(_LOOKS.c.number)).all()
-        for row in rows:
-            yield row.number, row.until_unix_s, zstandard.decompress(row.evidence)
+            found = [(row.number, row.until_unix_s, evidence.get(connection, row.digest)) for row in rows]
+        return ((number, until, content) for number, until, content in found if content is not None)
+
+    def evidence(self, digest: str) -> bytes | None:
+        """A blob by its SHA-256; None where it was erased or never kept. Raises: EvidenceDamaged."""
+        with self._transaction("read evidence") as connection:
+            return evidence.get(connection, digest)
 
     # -- what people ask ----------------------------------------------------------------------------------------------------
 
     def ask(self, rollout_id: str, kind: str, actor: str, reason: str, now_unix_s: float) -> None:
         """Leave a request for the one who acts, and write it down."""
         with self._transaction(f"record a request to {kind}") as connection:
-            self._locked(connection, rollout_id)
+            row = self._locked(connection, rollout_id)
             connection.execute(_REQUESTS.insert().values(rollout_id=rollout_id, kind=kind, actor=actor, reason=reason, done=False))
-            _append(connection, rollout_id, now_unix_s, f"{kind}.asked", actor, reason, {})
+            last = self._journal.last(connection, rollout_id)
+            self._journal.append(connection, rollout_id, row.digest, now_unix_s, acts.requested(kind, actor, reason))
+        with contextlib.suppress(RecordsUnavailable) if kind in {"abort", "hold"} else contextlib.nullcontext():
+            self._enter(rollout_id, fresh_after=last)
 
     def asked(self, claim: Claim) -> Sequence[Request]:
         """Requests that nobody has acted on yet, the oldest first."""
@@ -370,6 +382,29 @@ class Records:
                 msg = f"guard {row.guard} acts on {claim.rollout_id} now (term {row.term}, ours was {claim.term})"
                 raise Superseded(msg)
             yield connection, row
+
+    @contextlib.contextmanager
+    def _writing(self, claim: Claim, what: str, *, spools: bool = False) -> Iterator[tuple[sa.Connection, Any]]:
+        """As `_acting`, and what is written is in the ledger afterwards. `spools`: if it cannot be, it waits: the way back needs no ledger.
+
+        What waits is entered first, so that a ledger that does not answer gets no more to wait for with every attempt.
+        """
+        if not spools:
+            self._enter(claim.rollout_id)
+        with self._acting(claim, what) as (connection, row):
+            last = self._journal.last(connection, claim.rollout_id)
+            yield connection, row
+        with contextlib.suppress(RecordsUnavailable) if spools else contextlib.nullcontext():
+            self._enter(claim.rollout_id, fresh_after=last)
+
+    def enter(self, rollout_id: str) -> None:
+        """Enter what a rollout has left to say: it could not be entered when it happened."""
+        self._enter(rollout_id)
+
+    def _enter(self, rollout_id: str, fresh_after: int | None = None) -> None:
+        if self._ledger is not None:
+            with _entering():
+                self._journal.enter(rollout_id, lambda connection: self._locked(connection, rollout_id), fresh_after)
 
     def _locked(self, connection: sa.Connection, rollout_id: str) -> Any:
         row = connection.execute(sa.select(_ROLLOUTS).where(_ROLLOUTS.c.id == rollout_id).with_for_update()).first()
@@ -406,24 +441,23 @@ def _next_generation(connection: sa.Connection, subject: str) -> int:
     return int(row.newest) + 1
 
 
-def _append(
-    connection: sa.Connection, rollout_id: str, unix_s: float, kind: str, actor: str, text: str, data: Mapping[str, object]
-) -> None:
-    """The next journal entry. The rollout's row is locked by the caller, so that the sequence has no gaps."""
-    last = connection.execute(sa.select(sa.func.max(_JOURNAL.c.sequence)).where(_JOURNAL.c.rollout_id == rollout_id)).scalar_one()
-    connection.execute(
-        _JOURNAL.insert().values(
-            rollout_id=rollout_id, sequence=(last or 0) + 1, unix_s=unix_s, kind=kind, actor=actor, text=text,
-            data=json.dumps(data, sort_keys=True),
-        )
-    )  # fmt: skip
+def _me(claim: Claim) -> str:
+    return f"guard {claim.guard}"
+
+
+@contextlib.contextmanager
+def _entering() -> Iterator[None]:
+    try:
+        yield
+    except journal.NotEntered as error:
+        raise RecordsUnavailable(str(error)) from error
 
 
 def _stored(row: Any, now: float) -> Stored:
     return Stored(
         id=row.id, subject=row.subject, name=row.name, digest=row.digest, plan=bytes(row.plan), started_unix_s=row.started_unix_s,
         ended_unix_s=row.ended_unix_s, position=_position(row.position), status=row.status,
-        reference=zstandard.decompress(row.reference) if row.reference is not None else None,
+        reference=row.reference,
         reference_after=row.reference_after, generation=row.generation, term=row.term, guard=row.guard,
         heard_s_ago=now - row.heard_unix_s,
     )  # fmt: skip

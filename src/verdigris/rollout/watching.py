@@ -294,7 +294,7 @@ class Watch:
 
     async def _take(self, seen: Look, until: int) -> None:
         """Evidence first, then the judgement: what is not kept is not judged."""
-        kept = (self.looks + 1, until, seen.digest(), seen.canonical_bytes())
+        kept = (self.looks + 1, until, seen.canonical_bytes())
         while True:
             try:
                 await self.around.offload(self.records.keep_look, self.claim, *kept)

@@ -13,13 +13,16 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 from verdigris.errors import VerdigrisError
+from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
 from verdigris.rollout.control import GuardControl
+from verdigris.rollout.journal import Act
 from verdigris.rollout.position import Position
 from verdigris.rollout.records import Records, RecordsUnavailable
 from verdigris.rollout.status import RolloutControl
@@ -109,7 +112,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
             await stack.enter_async_context(_beside(background))
-        await refusals.note("guard.started", f"guard {name} was started")
+        await refusals.note(Kind.GUARD_STARTED, f"guard {name} was started", {"version": metadata.version("verdigris")})
         await receiver.start()
         await stack.enter_async_context(acting.running(_dbos_url(settings)))
         app = make_api(
@@ -121,7 +124,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         )
         yield Guard(name, settings, control, receiver, telemetry, acting, serving)
         log.info("stopping; leases end by themselves, and the baseline has the traffic until a guard runs again")
-        await refusals.note("guard.stopped", f"guard {name} was stopped")
+        await refusals.note(Kind.GUARD_STOPPED, f"guard {name} was stopped", {})
 
 
 @contextlib.asynccontextmanager
@@ -166,10 +169,11 @@ class _Refusals:
         before, _ = self._counts.get((sender, reason), (0, ""))
         self._counts[sender, reason] = (before + spans, example)
 
-    async def note(self, kind: str, text: str, data: Mapping[str, object] | None = None) -> None:
+    async def note(self, kind: Kind, text: str, values: Mapping[str, Value], data: Mapping[str, object] | None = None) -> None:
         """One entry of the guard's journal. It is not what a rollout stands on: where it cannot be written, that is logged."""
         try:
-            await asyncio.to_thread(self._records.note_guard, self._guard, self._clock.now_unix_s(), kind, text, data or {})
+            act = Act(kind, f"guard {self._guard}", text, data or {}, values)
+            await asyncio.to_thread(self._records.note_guard, self._guard, self._clock.now_unix_s(), act)
         except RecordsUnavailable as error:
             log.warning("%s", error)
 
@@ -180,7 +184,8 @@ class _Refusals:
             counted, self._counts = self._counts, {}
             for (sender, reason), (spans, example) in counted.items():
                 text = f"{spans} spans of sender {sender} were refused: {reason}"
-                await self.note("telemetry.refused", text, {"sender": sender, "reason": reason, "spans": spans, "example": example})
+                data = {"sender": sender, "reason": reason, "spans": spans, "example": example}
+                await self.note(Kind.TELEMETRY_REFUSED, text, {"spans": spans}, data)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,51 @@
+"""Statements in, signed entries in a log; and back. What an entry means is in `statement`, how it is appended in `log`."""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+
+from verdigris.ledger.log import Log
+from verdigris.ledger.note import VerifierKey
+from verdigris.ledger.signing import Signer
+from verdigris.ledger.statement import Clock, Statement, opened, signed
+
+_UNSYNCHRONISED = 5
+"""What adjtime answers where nothing disciplines the clock (TIME_ERROR)."""
+
+
+class Ledger:
+    """A log of statements by one signer. May be used from any thread."""
+
+    def __init__(self, log: Log, signer: Signer, trusted: Sequence[VerifierKey] = ()) -> None:
+        """`trusted`: keys whose entries are read beside the signer's own."""
+        self.log, self._signer = log, signer
+        self.trusted = (*trusted, signer.key)
+
+    def enter(self, statements: Sequence[Statement]) -> int:
+        """Sign and append. Returns the index of the first; durable and in the tree. Raises: as `Log.append`."""
+        return self.log.append([signed(statement, [self._signer]) for statement in statements])
+
+    def since(self, index: int) -> Iterator[tuple[int, Statement]]:
+        """Statements from an index on, as far as anybody has appended. Raises: InvalidEntry, LedgerUnavailable."""
+        self.log.refresh()
+        size = self.log.size
+        for number, entry in enumerate(self.log.entries(min(index, size), size), index):
+            yield number, opened(entry, self.trusted)[0]
+
+
+class _Timex(ctypes.Structure):
+    _fields_ = (
+        ("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long), ("status", ctypes.c_int), ("rest", ctypes.c_byte * 256),
+    )  # fmt: skip
+
+
+def system_clock() -> Clock:
+    """What the operating system says of its clock (adjtimex); where it does not say, it is not synchronised."""
+    timex = _Timex()
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        return Clock(synchronised=False)
+    if state in (-1, _UNSYNCHRONISED):
+        return Clock(synchronised=False)
+    return Clock(synchronised=True, error_ms=timex.maxerror // 1000)

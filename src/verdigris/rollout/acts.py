@@ -1,0 +1,107 @@
+"""What the guard says of each thing that happens in a rollout: once for people, once for the ledger. Values only."""
+
+from collections.abc import Mapping, Sequence
+
+from verdigris.judge.live import LiveJudgement
+from verdigris.judge.verdict import Outcome as Verdict
+from verdigris.ledger.entry_kinds import Kind, Value
+from verdigris.ledger.statement import Outcome
+from verdigris.plan.plan import Plan
+from verdigris.rollout.journal import Act
+from verdigris.rollout.position import Position
+from verdigris.rollout.transitions import Event
+from verdigris.traffic.data_plane import Split
+
+FINDINGS_MAX = 50
+"""So many findings have an entry of their own; the judgement, which is evidence, has all."""
+
+
+def submitted(plan: Plan, actor: str) -> Act:
+    """A plan was submitted."""
+    text = f"plan {plan.name} was submitted"
+    return Act(Kind.PLAN_SUBMITTED, actor, text, {"digest": plan.digest}, {}, based_on=(plan.digest,))
+
+
+def requested(request: str, actor: str, reason: str) -> Act:
+    """A person asked to hold, resume, abort or commit."""
+    return Act(Kind.REQUEST, actor, f"asked to {request}: {reason}" if reason else f"asked to {request}", {"request": request},
+               {"request": request}, outcome=Outcome.SEEN)  # fmt: skip
+
+
+def moved(before: Position, position: Position, event: Event, actor: str, generation: int) -> Sequence[Act]:
+    """A transition, and what it announces or ends."""
+    data: dict[str, Value] = {
+        "from": before.phase.value, "to": position.phase.value, "event": event.value, "transition": position.sequence,
+    }  # fmt: skip
+    said = [Act(Kind.PHASE, actor, f"{before.phase.value} → {position.phase.value}: {position.reason}", data, data)]
+    if position.phase.value == "returning" and before.phase is not position.phase:
+        said.append(
+            Act(Kind.ROLLBACK_INTENDED, actor, "all traffic goes back to the baseline", {"generation": generation},
+                {"generation": generation}, outcome=Outcome.ANNOUNCED)
+        )  # fmt: skip
+    if position.ended:
+        said.append(Act(Kind.ROLLOUT_ENDED, actor, position.phase.value, {}, {"phase": position.phase.value}))
+    return said
+
+
+def recovered(guard: str, position: Position, term: int) -> Act:
+    """A guard goes on with a rollout that somebody acted on before."""
+    text = f"{guard} goes on with what is {position.phase.value}"
+    return Act(Kind.GUARD_RECOVERED, guard, text, {"term": term}, {"term": term})
+
+
+def checked(guard: str, check: str, wrong: str | None, *, certain: bool) -> Act:
+    """A check of the preflight. `certain`: what is wrong was seen, not only not seen to be right."""
+    result = "PASS" if wrong is None else "FAIL" if certain else "CANNOT_TELL"
+    outcome = Outcome.DONE if wrong is None else Outcome.FAILED
+    values: dict[str, Value] = {"check": check, "result": result}
+    return Act(Kind.PREFLIGHT_CHECK, guard, f"{check}: {wrong or 'as it should be'}", values, values, outcome=outcome)
+
+
+def intended(guard: str, text: str, percent: float, generation: int, step: int, lease_s: float, *, commit: bool = False) -> Act:
+    """A weight is about to be applied, or the candidate to be made the durable default."""
+    data: dict[str, object] = {"candidate_percent": percent, "generation": generation}
+    values: dict[str, Value] = {"candidatePercent": percent, "generation": generation}
+    if not commit:
+        data |= {"step": step, "lease_s": lease_s}
+        values |= {"step": step, "leaseS": lease_s}
+    return Act(Kind.COMMIT_INTENDED if commit else Kind.WEIGHT_INTENDED, guard, text, data, values, outcome=Outcome.ANNOUNCED)
+
+
+def observed(kind: Kind, guard: str, text: str, split: Split | None, *, as_asked: bool) -> Act:
+    """What the proxy says after a weight, a return or a commit was asked for."""
+    percent = None if split is None else split.routing.candidate_percent
+    generation, committed = (None, None) if split is None else (split.generation, split.committed)
+    data: Mapping[str, object] = {"candidate_percent": percent, "generation": generation, "committed": committed}
+    values: Mapping[str, Value] = {"candidatePercent": percent, "generation": generation, "committed": committed}
+    return Act(kind, guard, text, data, values, outcome=Outcome.SEEN if as_asked else Outcome.FAILED)
+
+
+def learned(guard: str, reference: str, windows: int, operations: int) -> Act:
+    """The baseline was learned; `reference` is the digest of what it is like."""
+    values: dict[str, Value] = {"reference": reference, "windows": windows, "operations": operations}
+    text = f"the baseline was learned from {windows} windows: {operations} operations"
+    return Act(Kind.REFERENCE, guard, text, values, values, based_on=(reference,))
+
+
+def judged(guard: str, found: LiveJudgement, *, judgement: str, looks: str, reference: str, judge: Mapping[str, Value]) -> Sequence[Act]:
+    """A verdict that something was decided on, and its findings. The digests: of the judgement, of the list of looks, of the reference."""
+    values: dict[str, Value] = {
+        "verdict": found.verdict.value, "judgement": judgement, "looks": looks, "reference": reference, "windows": found.windows,
+        "findings": len(found.findings), "baselineTraces": found.baseline_traces, "candidateTraces": found.candidate_traces, **judge,
+    }  # fmt: skip
+    data = {"verdict": found.verdict.value, "findings": [f.sentence for f in found.findings], "looks": found.windows}
+    said = [Act(Kind.VERDICT, guard, found.summary, data, values, based_on=(judgement, looks, reference))]
+    for place, finding in enumerate(found.findings[:FINDINGS_MAX]):
+        of: dict[str, Value] = {"signal": finding.signal.value, "severity": finding.severity.value, "position": place}
+        said.append(Act(Kind.FINDING, guard, finding.sentence, of, of, based_on=(judgement,), outcome=Outcome.SEEN))
+    return said
+
+
+def sight(guard: str, verdict: Verdict, proxied: int, traced: int) -> Act:
+    """The candidate can no longer be seen, or can again."""
+    values: dict[str, Value] = {"proxied": proxied, "traced": traced}
+    if verdict is Verdict.BLIND:
+        text = f"the proxy counted {proxied} requests of the candidate, and {traced} of its traces came"
+        return Act(Kind.TELEMETRY_BLIND, guard, text, values, values, outcome=Outcome.SEEN)
+    return Act(Kind.TELEMETRY_RESTORED, guard, "the candidate's traces come again", values, values, outcome=Outcome.SEEN)

@@ -1,0 +1,222 @@
+"""The journal of rollouts and guards: rows for people, and for each the entry that the ledger has of it.
+
+A row and its entry are made in the transaction of what they speak of; the ledger is entered right after it, and before anything is done.
+What could not be entered waits in its row and is entered, in order and marked late, before anything else is. Whether an entry is in
+the ledger already, after a crash in between, the ledger itself is asked.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from verdigris.errors import VerdigrisError
+from verdigris.ledger import evidence
+from verdigris.ledger.entry_kinds import Kind, Value
+from verdigris.ledger.ledger import Ledger, system_clock
+from verdigris.ledger.statement import NANO, Actor, ActorKind, Outcome, Statement
+from verdigris.rollout.status import RolloutEvent
+
+ENTER_AT_ONCE_MAX = 500
+
+METADATA = sa.MetaData()
+_JOURNAL = sa.Table(
+    "verdigris_journal", METADATA,
+    sa.Column("rollout_id", sa.String(40), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("unix_s", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(60), nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Column("statement", sa.LargeBinary),
+    sa.Column("ledger_index", sa.BigInteger, index=True),
+)  # fmt: skip
+_GUARDS = sa.Table(
+    "verdigris_guard_journal", METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("guard", sa.String(200), nullable=False),
+    sa.Column("unix_s", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(60), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Column("statement", sa.LargeBinary),
+    sa.Column("ledger_index", sa.BigInteger, index=True),
+)  # fmt: skip
+
+Transaction = Callable[[str], AbstractContextManager[sa.Connection]]
+
+
+class NotEntered(VerdigrisError):
+    """The ledger could not be entered. Safe: what it would say waits and is entered first; nothing moves except toward the baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What happened, for people and for the ledger.
+
+    Args:
+        kind: of the entry.
+        actor: whose it is, as people know them.
+        text: for people.
+        data: for programs that read the journal.
+        values: what the entry says; only what its kind allows.
+        based_on: SHA-256 of the evidence it rests on.
+        outcome: how it stands.
+        details: more for the entry's details blob than `text`.
+    """
+
+    kind: Kind
+    actor: str
+    text: str
+    data: Mapping[str, object]
+    values: Mapping[str, Value]
+    based_on: tuple[str, ...] = ()
+    outcome: Outcome = Outcome.DONE
+    details: Mapping[str, Any] | None = None
+
+
+class Journal:
+    """Writes rows, and enters them into a ledger where there is one. `transaction` opens one on the database of the rollouts."""
+
+    def __init__(self, transaction: Transaction, ledger: Ledger | None) -> None:
+        """Without a ledger there are rows only."""
+        self._transaction, self._ledger = transaction, ledger
+        self._cards: dict[str, bytes] = {}
+        self._guard_said = 0
+
+    # -- rollouts
+
+    def append(self, connection: sa.Connection, rollout_id: str, plan: str, unix_s: float, act: Act) -> None:
+        """The next row of a rollout. The rollout's row is locked by the caller, so that the sequence has no gaps."""
+        last = connection.execute(sa.select(sa.func.max(_JOURNAL.c.sequence)).where(_JOURNAL.c.rollout_id == rollout_id)).scalar_one()
+        sequence = (last or 0) + 1
+        statement = None
+        if self._ledger is not None:
+            statement = self._statement(connection, rollout_id, plan, sequence, unix_s, act).payload()
+        row = {"rollout_id": rollout_id, "sequence": sequence, "statement": statement}
+        connection.execute(_JOURNAL.insert().values(**row, **_columns(unix_s, act)))
+
+    def last(self, connection: sa.Connection, rollout_id: str) -> int:
+        """The sequence of a rollout's last row; 0 where there is none."""
+        found = connection.execute(sa.select(sa.func.max(_JOURNAL.c.sequence)).where(_JOURNAL.c.rollout_id == rollout_id)).scalar_one()
+        return int(found or 0)
+
+    def rows(self, connection: sa.Connection, rollout_id: str, after: int) -> Sequence[RolloutEvent]:
+        """Rows with a sequence greater than `after`."""
+        chosen = sa.select(_JOURNAL).where(_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.sequence > after).order_by(_JOURNAL.c.sequence)
+        return [
+            RolloutEvent(row.sequence, row.unix_s, row.kind, row.actor, row.text, json.loads(row.data))
+            for row in connection.execute(chosen)
+        ]
+
+    def enter(self, rollout_id: str, lock: Callable[[sa.Connection], object], fresh_after: int | None = None) -> None:
+        """Enter what a rollout's rows have and the ledger has not; rows up to `fresh_after` are late (None: all are).
+
+        Raises: NotEntered.
+        """
+        chosen = sa.select(_JOURNAL.c.sequence, _JOURNAL.c.statement).where(
+            _JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.statement.is_not(None), _JOURNAL.c.ledger_index.is_(None)
+        )
+        if self._ledger is None:
+            return
+        with self._entering() as connection:
+            lock(connection)
+            rows = connection.execute(chosen.order_by(_JOURNAL.c.sequence).limit(ENTER_AT_ONCE_MAX)).all()
+            waiting = [(row.sequence, _late(row.statement, late=fresh_after is None or row.sequence <= fresh_after)) for row in rows]
+            if waiting:
+                for sequence, index in self._entered(connection, waiting):
+                    where = (_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.sequence == sequence)
+                    connection.execute(_JOURNAL.update().where(*where).values(ledger_index=index))
+
+    # -- guards
+
+    def note_guard(self, guard: str, unix_s: float, act: Act) -> None:
+        """A row of a guard's own journal: what belongs to no rollout. Raises: NotEntered: the row is kept, and entered later."""
+        with self._transaction(f"record {act.kind.value}") as connection:
+            statement = None
+            if self._ledger is not None:
+                statement = self._statement(connection, None, None, self._guard_said + 1, unix_s, act).payload()
+            made = connection.execute(_GUARDS.insert().values(guard=guard, statement=statement, **_columns(unix_s, act)))
+            (number,) = made.inserted_primary_key or (0,)
+        self._guard_said += 1
+        self.enter_guards(guard, number)
+
+    def enter_guards(self, guard: str, fresh_from: int | None = None) -> None:
+        """Enter what a guard's rows have and the ledger has not. Raises: NotEntered."""
+        if self._ledger is None:
+            return
+        chosen = sa.select(_GUARDS.c.number, _GUARDS.c.statement).where(
+            _GUARDS.c.guard == guard, _GUARDS.c.statement.is_not(None), _GUARDS.c.ledger_index.is_(None)
+        )
+        with self._entering() as connection:
+            rows = connection.execute(chosen.order_by(_GUARDS.c.number).limit(ENTER_AT_ONCE_MAX)).all()
+            waiting = [(row.number, _late(row.statement, late=fresh_from is None or row.number < fresh_from)) for row in rows]
+            if waiting:
+                for number, index in self._entered(connection, waiting):
+                    connection.execute(_GUARDS.update().where(_GUARDS.c.number == number).values(ledger_index=index))
+
+    def guard_rows(self, connection: sa.Connection, limit: int) -> Sequence[tuple[str, str, str, dict[str, object]]]:
+        """The last rows, the oldest first: guard, kind, text, data."""
+        rows = connection.execute(sa.select(_GUARDS).order_by(_GUARDS.c.number.desc()).limit(limit)).all()
+        return [(row.guard, row.kind, row.text, json.loads(row.data)) for row in reversed(rows)]
+
+    # -- within
+
+    @contextlib.contextmanager
+    def _entering(self) -> Iterator[sa.Connection]:
+        with self._transaction("enter into the ledger") as connection:
+            try:
+                yield connection
+            except VerdigrisError as error:
+                msg = f"could not enter into the ledger: {error}"
+                raise NotEntered(msg) from error
+
+    def _entered(self, connection: sa.Connection, waiting: Sequence[tuple[int, Statement]]) -> Iterator[tuple[int, int]]:
+        """Append what is not in the ledger yet. Yields key and index of each."""
+        assert self._ledger is not None  # noqa: S101  # the callers looked
+        known = max(
+            connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.ledger_index), -1))).scalar_one()
+            for table in (_JOURNAL, _GUARDS)
+        )
+        there = {(s.rollout, s.actor.card if s.rollout is None else "", s.sequence): i for i, s in self._ledger.since(known + 1)}
+        missing = []
+        for key, statement in waiting:
+            name = (statement.rollout, statement.actor.card if statement.rollout is None else "", statement.sequence)
+            if name in there:
+                yield key, there[name]
+            else:
+                missing.append((key, statement))
+        if missing:
+            first = self._ledger.enter([statement for _, statement in missing])
+            yield from ((key, first + n) for n, (key, _) in enumerate(missing))
+
+    def _statement(
+        self, connection: sa.Connection, rollout_id: str | None, plan: str | None, sequence: int, unix_s: float, act: Act
+    ) -> Statement:
+        details = {"kind": act.kind.value, "text": act.text, **(act.details or {})}
+        return Statement(
+            kind=act.kind, rollout=rollout_id, sequence=sequence, actor=self._actor(connection, act.actor), unix_nano=round(unix_s * NANO),
+            clock=system_clock(), outcome=act.outcome, plan=plan, based_on=act.based_on,
+            details=evidence.put(connection, evidence.salted(details)), values=act.values,
+        )  # fmt: skip
+
+    def _actor(self, connection: sa.Connection, name: str) -> Actor:
+        kind = ActorKind.GUARD if name.startswith("guard ") else ActorKind.PERSON
+        if name not in self._cards:
+            self._cards[name] = evidence.salted({"kind": kind.value, "name": name.removeprefix("guard ")})
+        return Actor(kind, evidence.put(connection, self._cards[name]))
+
+
+def _columns(unix_s: float, act: Act) -> dict[str, object]:
+    return {
+        "unix_s": unix_s, "kind": act.kind.value, "actor": act.actor, "text": act.text, "data": json.dumps(act.data, sort_keys=True),
+    }  # fmt: skip
+
+
+def _late(payload: bytes, *, late: bool) -> Statement:
+    return replace(Statement.from_payload(payload), late=late)
