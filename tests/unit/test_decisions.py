@@ -7,7 +7,7 @@ from tests.unit.plans import PLAN, plan
 
 from verdigris.judge.verdict import Outcome
 from verdigris.plan.plan import Freeze, Gate, Otherwise, Schedule, WhenWorse
-from verdigris.rollout.decisions import UNWATCHED_MAX_S, Seen, begin, decide
+from verdigris.rollout.decisions import DECISION_HOLDS_S, UNWATCHED_MAX_S, Seen, begin, decide, may_go_on
 from verdigris.rollout.position import Position, routing_of
 from verdigris.rollout.transitions import TRANSITIONS, Event, Phase
 from verdigris.traffic.data_plane import BASELINE_ONLY, Routing
@@ -19,7 +19,8 @@ BAKING = Position(Phase.BAKING, 8, 2, NOW, NOW, NOW)
 
 
 def seen(after_s: float, verdict: Outcome | None = Outcome.NOT_ENOUGH_DATA, requests: int = 0, **more: object) -> Seen:
-    return Seen(NOW + after_s, verdict, "what the judge says", requests, **more)  # type: ignore[arg-type]
+    """After so long in force, by both clocks, and looked at."""
+    return Seen(NOW + after_s, verdict, "what the judge says", requests, **({"looks": 1, "in_force_s": after_s} | more))  # type: ignore[arg-type]
 
 
 def test_a_first_step_may_ask_for_requests_without_a_finding() -> None:
@@ -44,8 +45,8 @@ def test_a_step_without_evidence_at_its_end_holds_or_returns_and_never_goes_on()
 
 def test_the_deadline_of_the_rollout_counts_from_its_first_shift() -> None:
     late = replace(LAST, step_since_unix_s=NOW + 950)
-    assert decide(PLAN, late, seen(999)).event is Event.UNDECIDED
-    assert decide(PLAN, late, seen(1000)).event is Event.EVIDENCE_MISSING
+    assert decide(PLAN, late, seen(999, in_force_s=49)).event is Event.UNDECIDED
+    assert decide(PLAN, late, seen(1000, in_force_s=50)).event is Event.EVIDENCE_MISSING
     assert decide(plan(without_evidence=Otherwise.RETURN), replace(late, phase=Phase.HOLDING), seen(1000)).event is Event.RETURN_ASKED
 
 
@@ -94,10 +95,43 @@ def test_a_gate_waits_for_somebody() -> None:
     assert begin(plan(steps=(replace(PLAN.steps[0], gate=Gate.APPROVAL), PLAN.steps[1])), NOW).event is Event.APPROVAL_NEEDED
 
 
-def test_a_bake_ends_with_its_time_and_a_look() -> None:
-    assert decide(PLAN, BAKING, seen(19)).event is Event.UNDECIDED
-    assert decide(PLAN, BAKING, seen(20, None)).event is Event.UNDECIDED
-    assert decide(PLAN, BAKING, seen(20)).event is Event.BAKED
+BAKED_S = PLAN.bake_s + PLAN.observation.window_s + PLAN.observation.settle_s
+
+
+def test_a_bake_ends_when_it_was_watched_and_its_last_window_looked_at() -> None:
+    assert decide(PLAN, BAKING, seen(BAKED_S - 1, requests=9)).event is Event.UNDECIDED
+    assert decide(PLAN, BAKING, seen(BAKED_S, None, requests=9)).event is Event.UNDECIDED
+    assert decide(PLAN, BAKING, seen(BAKED_S, requests=9)).event is Event.BAKED
+
+
+@pytest.mark.parametrize("unwatched", [{"in_force_s": 1.0}, {"looks": 0}, {"requests": 0}])
+def test_nothing_is_committed_on_a_bake_that_nobody_watched(unwatched: dict[str, int]) -> None:
+    """A guard that comes back after a while, and a clock that is set: the wall clock says that the bake is over."""
+    assert decide(PLAN, BAKING, seen(3600, Outcome.PASS, **({"requests": 9} | unwatched))).event is not Event.BAKED  # type: ignore[arg-type]
+
+
+def test_what_was_shown_at_one_step_does_not_pass_the_next() -> None:
+    waits = decide(PLAN, LAST, seen(50, Outcome.PASS, requests=10**6, looks=0))
+    assert (waits.event, waits.reason) == (Event.UNDECIDED, "the first look at this step")
+    assert decide(PLAN, LAST, seen(50, Outcome.FAIL, looks=0)).event is Event.FAILED
+
+
+def test_a_clock_that_is_set_ends_no_minimum_time() -> None:
+    assert decide(PLAN, FIRST, seen(3599, requests=1000, in_force_s=9.0)).event is not Event.STEP_PASSED
+
+
+def test_an_approval_after_the_deadline_moves_nothing_forward() -> None:
+    waiting = replace(FIRST, phase=Phase.WAITING_FOR_APPROVAL)
+    assert decide(PLAN, waiting, seen(1000, approved=True)).event is Event.EVIDENCE_MISSING
+
+
+def test_a_guard_that_comes_back_does_only_what_was_decided_lately() -> None:
+    shifting = replace(FIRST, phase=Phase.SHIFTING)
+    assert may_go_on(PLAN, shifting, NOW + DECISION_HOLDS_S) is None
+    for away_s in (DECISION_HOLDS_S + 1, -3600.0):
+        assert "nobody has looked since" in (may_go_on(PLAN, shifting, NOW + away_s) or "")
+    frozen = plan(schedule=Schedule(freezes=(Freeze(NOW, NOW + 500, "end of year"),)))
+    assert may_go_on(frozen, shifting, NOW + 1) == "it may not move forward now; it must wait for the end of the freeze: end of year"
 
 
 @given(

@@ -19,7 +19,7 @@ from verdigris.plan.plan import Freeze, Gate, Otherwise, Plan, Required, Schedul
 from verdigris.plan.policy import Policy, Tolerance
 from verdigris.rollout.driver import Driver
 from verdigris.rollout.records import Records, RecordsUnavailable, Superseded
-from verdigris.rollout.status import RolloutEvent
+from verdigris.rollout.status import RolloutError, RolloutEvent
 from verdigris.rollout.surroundings import Surroundings
 from verdigris.rollout.transitions import Phase
 from verdigris.traffic.data_plane import Routing
@@ -480,25 +480,127 @@ def test_telemetry_that_stops_for_both_roles_goes_back(records: Records) -> None
 
 
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0])
-def test_a_clock_that_is_set_by_an_hour_moves_nothing_forward(records: Records, step_s: float) -> None:
+@pytest.mark.parametrize(("phase", "step"), [(Phase.WATCHING, 0), (Phase.WATCHING, 1), (Phase.BAKING, 2)])
+def test_a_clock_that_is_set_by_an_hour_moves_nothing_forward(records: Records, phase: Phase, step: int, step_s: float) -> None:
     world = World(rate_per_s=200)
-    after: list[float] = []
+    set_at: list[tuple[float, float]] = []
 
     async def sets_the_clock(rollout: Rollout) -> None:
-        await world.when(lambda: rollout.driver.position.step == 0 and rollout.driver.position.phase is Phase.WATCHING, lambda: None)
+        await world.when(lambda: rollout.driver.position.step == step and rollout.driver.position.phase is phase, lambda: None)
         await asyncio.sleep(3)
         world.clock.step_s = step_s
-        await asyncio.sleep(2)
-        after.append(world.share(world.now()))
+        set_at.append((world.now(), world.share(world.now()) * 100))
 
-    rollout = rolled_out(world, records, replace(SHORT, without_evidence=Otherwise.RETURN), sets_the_clock)
-    ended = rollout.phases()[-1]
-    if step_s > 0:  # a deadline seems to be over: that is no evidence
-        assert ended == "rolled back"
-        assert max(percent for _, percent in world.shares) <= 5
+    asked = replace(SHORT, without_evidence=Otherwise.RETURN)
+    rollout = rolled_out(world, records, asked, sets_the_clock)
+    ((at, percent),) = set_at
+    assert not any("mistake" in e.text for e in rollout.journal("phase"))
+    if rollout.phases()[-1] == "rolled back":  # a deadline seems to be over, or the same hour comes again: that is no evidence
+        assert max(after for when, after in world.shares if when >= at - 3) <= percent
     else:
-        assert after[0] <= 0.05
-        assert ended == "rolled back" or rollout.driver.status().verdict is Outcome.PASS
+        further = [when for when, after in world.shares if when > at and after > percent]
+        assert further[0] - at >= (asked.bake_s if phase is Phase.BAKING else asked.steps[step].minimum_s) - 3
+        assert rollout.driver.status().verdict is Outcome.PASS
+
+
+def test_a_clock_that_is_set_back_leaves_evidence_that_gives_the_same_again(records: Records) -> None:
+    world = World()
+
+    async def main() -> None:
+        rollout = Rollout(world, records)
+        async with rollout.driver.running():
+            await rollout.until(Phase.WATCHING)
+            watching = asyncio.create_task(rollout.until(Phase.SHIFTING, Phase.HOLDING, Phase.RETURNING))
+            await asyncio.sleep(5)
+            world.clock.step_s = -3.0
+            await asyncio.sleep(4)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            judged = evidence_of(rollout)
+        rollout.driver = rollout.take_over("g2")
+        async with rollout.driver.running():
+            assert evidence_of(rollout) == judged
+
+    run(main())
+
+
+def test_a_guard_that_comes_back_after_the_bake_does_not_commit_what_nobody_watched(records: Records) -> None:
+    world = World()
+
+    async def main() -> None:
+        rollout = Rollout(world, records)
+        async with rollout.driver.running():
+            await rollout.until(Phase.BAKING)
+        await asyncio.sleep(10 * SHORT.bake_s)
+        rollout.driver = rollout.take_over("g2")
+        came_back = world.now()
+        world.candidate.failed = 0.3
+        async with rollout.driver.running():
+            await rollout.until(Phase.COMMITTED, Phase.ROLLED_BACK)
+        assert rollout.phases()[-1] == "rolled back"
+        assert not [at for at, _, percent in world.applied if percent == 100 and at >= came_back]
+
+    run(main())
+
+
+@pytest.mark.parametrize("phase", [Phase.SHIFTING, Phase.COMMITTING])
+def test_what_was_decided_long_ago_is_not_done(records: Records, phase: Phase) -> None:
+    world = World()
+
+    async def main() -> None:
+        rollout = Rollout(world, records)
+        async with rollout.driver.running():
+            await rollout.until(Phase.WATCHING)
+            await rollout.until(phase)
+        before = list(world.applied)
+        await asyncio.sleep(3600)
+        rollout.driver = rollout.take_over("g2")
+        async with rollout.driver.running():
+            position = await rollout.driver.advance()
+            assert position.phase is (Phase.HOLDING if phase is Phase.SHIFTING else Phase.RETURNING)
+            assert "nobody has looked since" in position.reason
+        assert world.applied == before
+
+    run(main())
+
+
+def test_an_abort_does_not_wait_for_a_proxy_that_does_not_answer(records: Records) -> None:
+    world = World()
+    took_s: list[float] = []
+
+    async def aborts(rollout: Rollout) -> None:
+        def now(_generation: int, wanted: float) -> None:
+            if wanted == 50.0 and not took_s:
+                world.proxy_answers = False
+                took_s.append(-1.0)
+                stopping.append(asyncio.create_task(stops(rollout)))
+
+        world.before_change = now
+
+    async def stops(rollout: Rollout) -> None:
+        await asyncio.sleep(1)
+        at = world.now()
+        await rollout.driver.abort_now("ann", "stop")
+        took_s[0] = world.now() - at
+        await asyncio.sleep(5)
+        world.proxy_answers = True
+
+    stopping: list[asyncio.Task[None]] = []
+    rollout = rolled_out(world, records, replace(SHORT, traffic=replace(SHORT.traffic, lease_s=60.0)), aborts)
+    assert 0 <= took_s[0] < 1
+    assert rollout.phases()[-1] == "rolled back"
+
+
+def test_an_abort_after_the_commit_changes_nothing_and_says_so(records: Records) -> None:
+    world = World()
+    rollout = rolled_out(world, records)
+
+    async def aborts() -> None:
+        with pytest.raises(RolloutError, match="is over; nothing was changed"):
+            await rollout.driver.abort_now("ann", "too late")
+
+    run(aborts())
+    assert world.default == Routing(100.0)
 
 
 def test_a_reference_of_a_slow_hour_does_not_keep_a_good_candidate_from_passing(records: Records) -> None:

@@ -115,6 +115,7 @@ def test_a_bad_candidate_leaves_its_findings_and_what_they_rest_on(kept: Kept) -
 
 def test_without_its_ledger_a_rollout_goes_back_and_tells_of_it_later(kept: Kept) -> None:
     world = World()
+
     async def breaks(rollout: Rollout) -> None:
         await world.when(lambda: rollout.driver.position.step == 0 and rollout.driver.position.phase is Phase.WATCHING, lambda: None)
         kept.works = False

@@ -20,6 +20,7 @@ from verdigris.cli.serve import EPILOG as SERVE_EPILOG
 from verdigris.cli.serve import serve_command
 from verdigris.cli.traffic import UnreadableFile, WrongLifetime
 from verdigris.cli.traffic import app as traffic_app
+from verdigris.cli.witness import app as witness_app
 from verdigris.comparison.recordings import UnreadableInput
 from verdigris.errors import VerdigrisError
 from verdigris.plan.identity import InvalidIdentity
@@ -51,6 +52,7 @@ app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(plan_app, name="plan")
 app.add_typer(traffic_app, name="traffic")
+app.add_typer(witness_app, name="witness")
 
 
 @app.callback(invoke_without_command=True)

@@ -87,7 +87,7 @@ class GuardControl:
     async def abort(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         """Back to the baseline, now: the proxy is told before anything is written."""
         driver = self._driver(rollout_id)
-        if driver is not None:
+        if driver is not None and not driver.position.ended:
             await driver.abort_now(actor, reason)
         try:
             stored = await self._load(rollout_id)

@@ -16,19 +16,25 @@ WORSE = frozenset({Outcome.FAIL, Outcome.BLIND})
 UNWATCHED_MAX_S = 60
 """A candidate that holds keeps its traffic for so long without a look; the proxy's own counters still guard it."""
 
+DECISION_HOLDS_S = 60
+"""A guard that comes back does what was decided before it went away, if that was not longer ago."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is known at one moment.
 
-    `traced_candidate_requests`: traced since the step's weight is in force. `worse`: the absolute guard's sentence, if it speaks.
-    `stalled_s`: for how long, beyond what is usual, nothing could be looked at.
+    `traced_candidate_requests` and `looks` (windows): since the step's weight is in force. `in_force_s`: for how long this guard has kept
+    it in force, by a clock that nobody can set. `worse`: the absolute guard's sentence, if it speaks. `stalled_s`: for how long,
+    beyond what is usual, nothing could be looked at.
     """
 
     now_unix_s: float
     verdict: Outcome | None
     summary: str
     traced_candidate_requests: int
+    looks: int = 0
+    in_force_s: float = 0.0
     worse: str | None = None
     stalled_s: float = 0.0
     approved: bool = False
@@ -68,6 +74,15 @@ def may_move_forward(plan: Plan, now_unix_s: float) -> Decision | None:
     return None
 
 
+def may_go_on(plan: Plan, position: Position, now_unix_s: float) -> str | None:
+    """Whether what was decided may still be done by a guard that has come back. None if so, else why not."""
+    late = may_move_forward(plan, now_unix_s)
+    if late is not None:
+        return f"it may not move forward now; it must wait for {late.reason}" if late.event is Event.UNDECIDED else late.reason
+    away_s = abs(now_unix_s - position.since_unix_s)
+    return f"it was decided {away_s:.0f} s ago, and nobody has looked since" if away_s > DECISION_HOLDS_S else None
+
+
 def begin(plan: Plan, now_unix_s: float) -> Decision:
     """What follows a preflight that found nothing wrong."""
     if plan.steps[0].gate is Gate.APPROVAL:
@@ -79,47 +94,49 @@ def _stepping(plan: Plan, position: Position, seen: Seen) -> Decision:
     step = plan.steps[position.step]
     began = position.step_since_unix_s if position.step_since_unix_s is not None else seen.now_unix_s
     lacking = _lacking(plan, position, seen)
-    if lacking is None and seen.now_unix_s >= began + step.minimum_s:
+    if lacking is None and seen.in_force_s >= step.minimum_s:
         following = position.step + 1
         if following < len(plan.steps) and plan.steps[following].gate is Gate.APPROVAL:
             return Decision(Event.APPROVAL_NEEDED, _approval(plan, following))
         shown = Decision(Event.STEP_PASSED, f"shown at {step.weight_percent:g} %: {seen.summary}")
         return may_move_forward(plan, seen.now_unix_s) or shown
-    if seen.now_unix_s >= began + step.maximum_s:
+    if max(seen.now_unix_s - began, seen.in_force_s) >= step.maximum_s:
         return _without_evidence(plan, f"after {step.maximum_s:g} s at {step.weight_percent:g} % there is still missing: {lacking}")
     late = _at_deadline(plan, position, seen)
     if late is not None:
         return late
     if lacking is None:
-        return Decision(Event.UNDECIDED, f"the minimum time at {step.weight_percent:g} %", began + step.minimum_s)
+        until = seen.now_unix_s + step.minimum_s - seen.in_force_s
+        return Decision(Event.UNDECIDED, f"the minimum time at {step.weight_percent:g} %", until)
     return Decision(Event.UNDECIDED, lacking, began + step.maximum_s)
 
 
 def _waiting(plan: Plan, position: Position, seen: Seen) -> Decision:
-    if seen.approved:
-        return may_move_forward(plan, seen.now_unix_s) or Decision(Event.APPROVED, "approved")
     late = _at_deadline(plan, position, seen)
+    if late is None and seen.approved:
+        return may_move_forward(plan, seen.now_unix_s) or Decision(Event.APPROVED, "approved")
     return late or Decision(Event.UNDECIDED, _approval(plan, position.step + 1), _deadline(plan, position))
 
 
 def _lacking(plan: Plan, position: Position, seen: Seen) -> str | None:
     """None when the step has shown what it must; else what is missing, in words."""
     required = plan.steps[position.step].required
+    if not seen.looks or seen.verdict is None:  # what was shown at another weight says nothing of this one
+        return "the first look at this step"
     if required.passed and seen.verdict is not Outcome.PASS:
         return f"a PASS: {seen.summary}" if seen.summary else "a PASS"
     if seen.traced_candidate_requests < required.candidate_requests:
         return f"{required.candidate_requests - seen.traced_candidate_requests} more traced requests of the candidate"
-    if seen.verdict is None:
-        return "the first look"
     return None
 
 
 def _baking(plan: Plan, position: Position, seen: Seen) -> Decision:
-    until = (position.step_since_unix_s or seen.now_unix_s) + plan.bake_s
-    if seen.now_unix_s < until:
-        return Decision(Event.UNDECIDED, "the end of the bake", until)
-    if seen.verdict is None:
-        return _at_deadline(plan, position, seen) or Decision(Event.UNDECIDED, "a look at the bake")
+    """A bake is over when it has been watched for so long, and its last window has been looked at."""
+    remaining_s = plan.bake_s + plan.observation.window_s + plan.observation.settle_s - seen.in_force_s
+    if remaining_s > 0:
+        return Decision(Event.UNDECIDED, "the end of the bake", seen.now_unix_s + remaining_s)
+    if seen.verdict is None or not seen.looks or not seen.traced_candidate_requests:
+        return _at_deadline(plan, position, seen) or Decision(Event.UNDECIDED, "a trace of the candidate from the bake")
     return may_move_forward(plan, seen.now_unix_s) or Decision(Event.BAKED, f"baked for {plan.bake_s:g} s without a finding")
 
 

@@ -16,12 +16,12 @@ from verdigris.judge.verdict import Outcome
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.plan.plan import Plan, WhenWorse
 from verdigris.rollout import acts
-from verdigris.rollout.decisions import WORSE, Decision, Seen, begin, decide, may_move_forward
+from verdigris.rollout.decisions import WORSE, Decision, Seen, begin, decide, may_go_on, may_move_forward
 from verdigris.rollout.journal import Act
 from verdigris.rollout.judge_identity import judge_identity
 from verdigris.rollout.position import Position
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Request, Stored, Superseded
-from verdigris.rollout.status import RolloutStatus
+from verdigris.rollout.status import RolloutError, RolloutStatus
 from verdigris.rollout.statuses import compose, status_text
 from verdigris.rollout.surroundings import Surroundings
 from verdigris.rollout.transitions import TRANSITIONS, Event, Phase, after
@@ -67,6 +67,7 @@ class Driver:
         self._aborted: tuple[str, str] | None = None
         self._said: tuple[object, ...] = ()
         self._blind = False
+        self.committed = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -125,8 +126,11 @@ class Driver:
             log.exception("%s: a mistake of ours", self.claim.rollout_id)
             happened = self._doubted(f"a mistake of ours: {error!r}")
             await asyncio.sleep(MISTAKE_PAUSE_S)
-        if happened.event is Event.COMMIT_IN_FORCE and self._aborted is not None:
-            happened = self._doubted("somebody asked to go back while it was committed")
+        if happened.event is Event.COMMIT_IN_FORCE:
+            if self._aborted is not None:
+                happened = self._doubted("somebody asked to go back while it was committed")
+            else:
+                self.committed = True  # from here on it is over, also while that is being written
         position = self.position.moved(happened.event, happened.reason, self.around.clock.now_unix_s())
         if position.phase is Phase.RETURNING:
             await self._back_at_once()
@@ -137,7 +141,13 @@ class Driver:
         return position
 
     async def abort_now(self, actor: str, reason: str) -> None:
-        """Somebody wants the traffic back: tell the proxy at once; the record and the phase follow."""
+        """Somebody wants the traffic back: tell the proxy at once; the record and the phase follow.
+
+        Raises: RolloutError: it has ended, or is committed: nothing was changed.
+        """
+        if self.committed or self.position.ended:
+            msg = f"rollout {self.claim.rollout_id} is over; nothing was changed. To go back, roll the old version out again"
+            raise RolloutError(msg)
         self._aborted = (actor, reason)
         await self.watch.refuse(f"{actor} asked to go back: {reason}")
         await self._back_at_once()
@@ -205,6 +215,9 @@ class Driver:
         return None
 
     async def _shift(self) -> Happened:
+        late = may_go_on(self.plan, self.position, self._now())
+        if late is not None:
+            return Happened(Event.EVIDENCE_MISSING, late, self._me)
         wrong = await self._put_in_force()
         if wrong is not None:
             return Happened(Event.CANNOT_TELL, wrong, self._me)
@@ -274,12 +287,21 @@ class Driver:
             verdict=None if judgement is None else judgement.verdict,
             summary="" if judgement is None else judgement.summary,
             traced_candidate_requests=self.watch.traced_since(since) if since is not None else 0,
+            looks=self.watch.looks_of_step,
+            in_force_s=self.watch.in_force_s,
             worse=self.watch.failing() if self.position.step >= 0 else None,
             stalled_s=self.watch.stalled_s,
             approved=self._approved_by is not None,
         )
 
     async def _commit(self) -> Happened:
+        late = may_go_on(self.plan, self.position, self._now())
+        if late is not None:
+            split = await self.plane.observe()
+            if split is not None and split.committed:  # it was done before this guard came
+                await self._kept(self.records.note, self._now(), self._observed(Kind.COMMIT_OBSERVED, _says(split), split))
+                return Happened(Event.COMMIT_IN_FORCE, "the candidate is the proxy's durable default", self._me)
+            return Happened(Event.CANNOT_TELL, late, self._me)
         announced = partial(self._intended, "about to make the candidate the durable default", 100.0, commit=True)
         self.generation = await self._kept(self.records.intend, self._now(), announced)
         split = await self.watch.commit(self.generation)
@@ -294,6 +316,9 @@ class Driver:
         await self.watch.let_go()
         attempt = 0
         while True:
+            if attempt:  # another guard may have taken over meanwhile, and another rollout may have begun
+                with contextlib.suppress(RecordsUnavailable):
+                    await self.watch.hear()
             try:
                 split = await self.plane.return_to_baseline(self.generation)
                 says = _says(split)

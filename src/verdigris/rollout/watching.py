@@ -63,7 +63,9 @@ class Watch:
         self._next_unix_s = 0
         self._traced_by_window: list[tuple[int, int, int]] = []
         self._steps: list[tuple[float, int]] = []
-        self._step = 0
+        self._step = self._looks_of_step = 0
+        self._began_s = 0.0
+        self._last_unix_s: int | None = None
         self._looked_s = around.clock.monotonic_s()
         self._observed_s = self._heard_s = self._looked_s
         self._applying = asyncio.Lock()
@@ -102,13 +104,14 @@ class Watch:
 
     async def put_in_force(self, wanted: InForce) -> str | None:
         """Apply something else from now on. Returns None when the proxy says that it is in force, else what it says."""
-        async with self._applying:
-            if self.refusing is not None:
-                return self.refusing
-            self.in_force = self.doubt = None
-            give_up_s = self.around.clock.monotonic_s() + self.plan.traffic.lease_s
-            answer = "it does not tell"
-            while self.around.clock.monotonic_s() < give_up_s:
+        self.in_force = self.doubt = None
+        give_up_s = self.around.clock.monotonic_s() + self.plan.traffic.lease_s
+        answer = "it does not tell"
+        while self.around.clock.monotonic_s() < give_up_s:
+            # The lock is let go between attempts: somebody who wants the traffic back does not wait for a proxy that does not answer.
+            async with self._applying:
+                if self.refusing is not None:
+                    return self.refusing
                 try:
                     split = await self.plane.apply(wanted.generation, wanted.routing, self.plan.traffic.lease_s)
                 except StaleGeneration as error:
@@ -120,10 +123,10 @@ class Watch:
                 if split is not None and split.routing.agrees_with(wanted.routing):
                     self.in_force = wanted
                     return None
-                if split is not None:
-                    answer = f"it says that {split.routing.candidate_percent:g} % go to the candidate"
-                await asyncio.sleep(OBSERVE_EVERY_S / 2)
-            return f"the proxy was asked for {wanted.routing.candidate_percent:g} %: {answer}"
+            if split is not None:
+                answer = f"it says that {split.routing.candidate_percent:g} % go to the candidate"
+            await asyncio.sleep(OBSERVE_EVERY_S / 2)
+        return f"the proxy was asked for {wanted.routing.candidate_percent:g} %: {answer}"
 
     async def commit(self, generation: int) -> Split | None:
         """Make the candidate the durable default, unless somebody wants the traffic back. Raises: TrafficError."""
@@ -142,6 +145,17 @@ class Watch:
     def began(self, unix_s: float, step: int) -> None:
         """From this time on the weight of this step of the plan is in force."""
         self._steps.append((unix_s, step))
+        self._began_s, self._looks_of_step = self.around.clock.monotonic_s(), 0
+
+    @property
+    def in_force_s(self) -> float:
+        """For how long this guard has kept the present weight in force; 0 while it keeps none."""
+        return 0.0 if self.in_force is None else self.around.clock.monotonic_s() - self._began_s
+
+    @property
+    def looks_of_step(self) -> int:
+        """Windows that began since, and were looked at."""
+        return self._looks_of_step
 
     async def let_go(self) -> None:
         """Renew nothing any more."""
@@ -227,6 +241,7 @@ class Watch:
 
     async def look(self) -> None:
         """Take every window that closes: keep it, then judge it. For ever. Raises: Superseded."""
+        self._looked_s = self.around.clock.monotonic_s()
         while True:
             try:
                 closed = await self._closed()
@@ -289,11 +304,14 @@ class Watch:
         windows = every_window(settled.windows, start, settled.until_unix_s)
         if windows:
             self._next_unix_s = windows[-1].start_unix_s + observation.window_s
-            self._looked_s = self.around.clock.monotonic_s()
         return [(w, w.start_unix_s + observation.window_s) for w in windows]
 
     async def _take(self, seen: Look, until: int) -> None:
-        """Evidence first, then the judgement: what is not kept is not judged."""
+        """Evidence first, then the judgement: what is not kept is not judged. What was looked at already, before a clock was set, is not
+        looked at again.
+        """
+        if self._last_unix_s is not None and seen.window.start_unix_s <= self._last_unix_s:
+            return
         kept = (self.looks + 1, until, seen.canonical_bytes())
         while True:
             try:
@@ -304,13 +322,17 @@ class Watch:
                 await asyncio.sleep(OBSERVE_EVERY_S)
         self._recorded()
         await self.around.offload(self._fold, seen)
+        self._looked_s = self.around.clock.monotonic_s()
 
     def _fold(self, seen: Look) -> None:
         if self._judging is None:
             return
         self._judging.take(seen)
         self.looks, self._step = self.looks + 1, seen.step
+        if self._steps and seen.window.start_unix_s >= self._steps[-1][0]:
+            self._looks_of_step += 1
         window = seen.window
+        self._last_unix_s = window.start_unix_s
         self._traced_by_window.append((window.start_unix_s, window.baseline.traces.traces, window.candidate.traces.traces))
         self.traced = (self.traced[0] + window.baseline.traces.traces, self.traced[1] + window.candidate.traces.traces)
         if seen.proxied is not None:

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -163,29 +164,38 @@ class _Refusals:
     def __init__(self, records: Records, guard: str, clock: GuardClock) -> None:
         self._records, self._guard, self._clock = records, guard, clock
         self._counts: dict[tuple[str, str], tuple[int, str]] = {}
+        self._lock = threading.Lock()
 
     def count(self, sender: str, reason: str, spans: int, example: str) -> None:
-        """Called from the decoders' threads; one assignment, so no lock."""
-        before, _ = self._counts.get((sender, reason), (0, ""))
-        self._counts[sender, reason] = (before + spans, example)
+        """Called from the decoders' threads."""
+        with self._lock:
+            before, _ = self._counts.get((sender, reason), (0, ""))
+            self._counts[sender, reason] = (before + spans, example)
 
-    async def note(self, kind: Kind, text: str, values: Mapping[str, Value], data: Mapping[str, object] | None = None) -> None:
-        """One entry of the guard's journal. It is not what a rollout stands on: where it cannot be written, that is logged."""
+    async def note(self, kind: Kind, text: str, values: Mapping[str, Value], data: Mapping[str, object] | None = None) -> bool:
+        """One entry of the guard's journal. It is not what a rollout stands on: where it cannot be written, that is logged.
+
+        Returns: whether it was written.
+        """
         try:
             act = Act(kind, f"guard {self._guard}", text, data or {}, values)
             await asyncio.to_thread(self._records.note_guard, self._guard, self._clock.now_unix_s(), act)
         except RecordsUnavailable as error:
             log.warning("%s", error)
+            return False
+        return True
 
     async def run(self) -> None:
         """Write what was counted, for ever."""
         while True:
             await asyncio.sleep(REFUSALS_EVERY_S)
-            counted, self._counts = self._counts, {}
+            with self._lock:
+                counted, self._counts = self._counts, {}
             for (sender, reason), (spans, example) in counted.items():
                 text = f"{spans} spans of sender {sender} were refused: {reason}"
                 data = {"sender": sender, "reason": reason, "spans": spans, "example": example}
-                await self.note(Kind.TELEMETRY_REFUSED, text, {"spans": spans}, data)
+                if not await self.note(Kind.TELEMETRY_REFUSED, text, {"spans": spans}, data):
+                    self.count(sender, reason, spans, example)
 
 
 @contextlib.asynccontextmanager

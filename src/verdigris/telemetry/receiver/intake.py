@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -94,6 +94,15 @@ class _Export:
     arrived_unix_s: float
     refused: Mapping[str, int]
     answered: asyncio.Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """How an insert went."""
+
+    state: StoreState
+    message: str
+    refusal: ExportRefused | None
 
 
 @dataclass(slots=True)
@@ -219,6 +228,10 @@ class Intake:
         """The refusal of a body beyond the bound."""
         return TooLarge(f"a body may have {self.bounds.body_bytes_max} bytes; send smaller batches")
 
+    def too_many(self) -> QueueFull:
+        """The refusal of an export beyond those that may be under way."""
+        return QueueFull(f"{self.bounds.exports_max} exports are under way; send again later", self.bounds.retry_after_s)
+
     def counted(self, refusal: ExportRefused) -> ExportRefused:
         """The same refusal, counted in health."""
         with self._changed:
@@ -299,10 +312,23 @@ class Intake:
 
     def _write(self) -> None:
         while group := self._next_group():
-            refusal = self._commit(group)
-            for loop in {export.answered.get_loop() for export in group}:
-                loop.call_soon_threadsafe(_answer, [e for e in group if e.answered.get_loop() is loop], refusal)
+            for part, refusal in self._committed(group):
+                for loop in {export.answered.get_loop() for export in part}:
+                    loop.call_soon_threadsafe(_answer, [e for e in part if e.answered.get_loop() is loop], refusal)
             del group
+
+    def _committed(self, group: list[_Export]) -> Iterator[tuple[list[_Export], ExportRefused | None]]:
+        """Insert a group. Yields its exports with why they were refused, None if they are durable."""
+        tried = self._insert(group)
+        if isinstance(tried.refusal, StoreFailing) and len(group) > 1:
+            # Perhaps one of them is what the store cannot take: each is tried alone, so that it fails for itself only.
+            for export in group:
+                alone = self._insert([export])
+                self._settle([export], alone)
+                yield [export], alone.refusal
+            return
+        self._settle(group, tried)
+        yield group, tried.refusal
 
     def _next_group(self) -> list[_Export]:
         """What is made durable together; empty when all is done and the intake closes."""
@@ -320,43 +346,40 @@ class Intake:
             self._last_group_spans = spans
             return group
 
-    def _commit(self, group: list[_Export]) -> ExportRefused | None:
-        """Insert a group. Returns why it was refused, None if it is durable."""
-        refusal: ExportRefused | None = None
+    def _insert(self, group: list[_Export]) -> _Tried:
         after_s = self.bounds.retry_after_s
-        state, message = StoreState.OK, ""
         try:
             self._store.insert(pa.Table.from_batches([export.batch for export in group]))
         except StoreFull as error:
-            state, message = StoreState.FULL, str(error)
-            refusal = NoSpace(f"no space for spans on the guard's disk: {error}", after_s)
+            return _Tried(StoreState.FULL, str(error), NoSpace(f"no space for spans on the guard's disk: {error}", after_s))
         except StoreError as error:
-            state, message = StoreState.FAILING, str(error)
-            refusal = StoreFailing(f"the span store failed: {error}", after_s)
+            return _Tried(StoreState.FAILING, str(error), StoreFailing(f"the span store failed: {error}", after_s))
         except Exception as error:  # noqa: BLE001  the writer must live: without it nothing is ever acknowledged again
             _log.exception("spans could not be stored")
-            state, message = StoreState.FAILING, repr(error)
-            refusal = StoreFailing("the span store failed unexpectedly; see the guard's log", after_s)
-        if refusal is None and self._on_stored:
+            return _Tried(StoreState.FAILING, repr(error), StoreFailing("the span store failed unexpectedly; see the guard's log", after_s))
+        return _Tried(StoreState.OK, "", None)
+
+    def _settle(self, group: list[_Export], tried: _Tried) -> None:
+        """Count what was durable or refused, and give back what it held."""
+        if tried.refusal is None and self._on_stored:
             for export in group:
                 try:
                     self._on_stored(export.batch, export.arrived_unix_s)
                 except Exception:  # noqa: BLE001  what is durable must be acknowledged all the same
                     _log.exception("stored spans could not be reported")
         with self._changed:
-            if state is not StoreState.OK or self._state is not StoreState.FULL or not self._floor_reached():
-                self._state, self._state_message = state, message
-            if state is StoreState.FULL:
-                self._look_again_s = time.monotonic() + after_s
+            if tried.state is not StoreState.OK or self._state is not StoreState.FULL or not self._floor_reached():
+                self._state, self._state_message = tried.state, tried.message
+            if tried.state is StoreState.FULL:
+                self._look_again_s = time.monotonic() + self.bounds.retry_after_s
             spans = sum(e.batch.num_rows for e in group)
             self._held_bytes -= sum(e.bytes for e in group)
             self._held_spans -= spans
-            if refusal is None:
+            if tried.refusal is None:
                 self._counts.accepted_spans += spans
                 self._counts.acknowledged_exports += len(group)
             else:
-                self._counts.refused_exports[refusal.reason] += len(group)
-        return refusal
+                self._counts.refused_exports[tried.refusal.reason] += len(group)
 
     # --- space ----------------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The OTLP/gRPC listener. Requests stay bytes: the decoder is native, and nothing here reads a span."""
 
+import asyncio
 import hashlib
 import ssl
 from collections.abc import Awaitable, Callable
@@ -42,6 +43,10 @@ class GrpcListener:
         self._intake, self._address, self._tls = intake, address, tls
         self._server: grpc.aio.Server | None = None
         self._presented: dict[bytes, Presented] = {}
+        self._under_way = 0
+        bounds = intake.bounds
+        self._reading = asyncio.Semaphore(max(1, bounds.queue_bytes_max // bounds.body_bytes_max))
+        """So many bodies may be under way from the network: together they are not larger than the queue."""
 
     async def start(self) -> int:
         """Listen. Returns the port. Raises: ListenerFailed, TlsUnusable."""
@@ -60,7 +65,6 @@ class GrpcListener:
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
                 ("grpc.so_reuseport", 0),
             ],
-            maximum_concurrent_rpcs=bounds.exports_max,
         )
         server.add_generic_rpc_handlers((_Handlers(self._export),))
         try:
@@ -79,12 +83,20 @@ class GrpcListener:
             await self._server.stop(grace_s)
             self._server = None
 
-    async def _export(self, body: bytes, context: Any) -> bytes:
-        """One export; the body is as it came, perhaps compressed."""
+    async def _export(self, bodies: Any, context: Any) -> bytes:
+        """One export; the body is as it came, perhaps compressed. It is read only when there is room for it."""
         try:
             sender = self._intake.who(self._who(context))
-            self._intake.reserve(len(body))
-            accepted = await self._intake.take(body, "protobuf", _encoding(body), sender)
+            if self._under_way >= self._intake.bounds.exports_max:
+                raise self._intake.counted(self._intake.too_many())
+            self._under_way += 1
+            try:
+                async with self._reading:
+                    body = await anext(aiter(bodies), b"")
+                    self._intake.reserve(len(body))
+                accepted = await self._intake.take(body, "protobuf", _encoding(body), sender)
+            finally:
+                self._under_way -= 1
         except ExportRefused as refusal:
             metadata = (("grpc-status-details-bin", status(refusal)),)
             await context.abort(GRPC_CODES[refusal.code], str(refusal), metadata)
@@ -106,8 +118,10 @@ class GrpcListener:
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
-    def __init__(self, export: Callable[[bytes, Any], Awaitable[bytes]]) -> None:
-        self._export = grpc.unary_unary_rpc_method_handler(export)  # without a deserializer the request stays bytes
+    def __init__(self, export: Callable[[Any, Any], Awaitable[bytes]]) -> None:
+        # As a stream of requests, which is the same on the wire, so that a handler runs before the body is read; without a deserializer
+        # the request stays bytes.
+        self._export = grpc.stream_unary_rpc_method_handler(export)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         return self._export if handler_call_details.method == EXPORT else None
