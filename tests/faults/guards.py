@@ -17,6 +17,7 @@ from tests.contract.data_planes.haproxy import HaproxyHarness, haproxy_harness
 from tests.contract.data_planes.requests import Connection, Tally
 
 from verdigris.rollout.status import RolloutStatus
+from verdigris.ledger.signing import new_key
 from verdigris.server.client import RemoteControl
 
 RATE_PER_S = 100
@@ -30,7 +31,11 @@ class Guard:
         folder.mkdir(exist_ok=True)
         self.state, self.folder, self.program = folder / "state", folder, program
         settings = [f"state_folder: {self.state}", "otlp: {grpc: null, http: '127.0.0.1:0'}", "takeover_after_s: 3"]
-        settings += [f"database_url: '{database_url}'"] if database_url else []
+        if database_url:
+            key = folder.parent / "ledger.key"
+            if not key.exists():
+                new_key(key)
+            settings += [f"database_url: '{database_url}'", f"ledger: {{key: '{key}'}}"]
         (folder / "guard.yaml").write_text("\n".join(settings), encoding="utf-8")
         self.process: asyncio.subprocess.Process | None = None
         self.spans_to = ""

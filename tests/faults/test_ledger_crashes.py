@@ -143,11 +143,11 @@ def test_a_slow_writer_takes_no_head_back_and_forks_nothing(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda f: (f / "tile/0/000.p/3").write_bytes(bytes(96)),
-        lambda f: (f / "tile/entries/000.p/3").unlink(),
         lambda f: (f / "checkpoint").write_text((f / "checkpoint").read_text().replace("\n3\n", "\n2\n")),
         lambda f: (f / "checkpoint").write_bytes(b"nothing"),
         lambda f: [p.rename(p.with_name("9")) for p in sorted((f / "commits").iterdir())[-1:]],
+        lambda f: [(f / "tile/entries/000.p/3").unlink(), (f / "commits" / "1").unlink()],
+        lambda f: [(f / "tile/0/000.p/3").write_bytes(bytes(96)), (f / "commits" / "1").write_bytes((f / "commits" / "2").read_bytes())],
     ],
 )
 def test_a_damaged_log_is_not_appended_to(tmp_path: Path, damage: object) -> None:
@@ -157,6 +157,25 @@ def test_a_damaged_log_is_not_appended_to(tmp_path: Path, damage: object) -> Non
     damage(tmp_path)  # type: ignore[operator]
     with pytest.raises(LedgerDamaged):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("size", [3, 255, 256, 257, 600])
+@pytest.mark.parametrize("left", ["nothing", "empty files", "zeros"])
+def test_a_power_cut_that_takes_what_was_not_durable_loses_nothing(tmp_path: Path, size: int, left: str) -> None:
+    """Partial tiles and bundles are written without waiting for the disk."""
+    log = opened(tmp_path)
+    entries = [f"{n}".encode() for n in range(size)]
+    for start in range(0, size, 40):
+        log.append(entries[start : start + 40])
+    head = log.head
+    for file in [*(tmp_path / "tile").rglob("*.p/*")]:
+        if left == "nothing":
+            file.unlink()
+        else:
+            file.write_bytes(b"" if left == "empty files" else bytes(file.stat().st_size))
+    again = opened(tmp_path)
+    again.append([b"last"])
+    assert whole(LogFolder(tmp_path), head) == [*entries, b"last"]
 
 
 def test_a_disk_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:

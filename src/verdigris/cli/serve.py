@@ -114,9 +114,13 @@ def _address(given: str | None, default: str | None) -> str | None:
 
 def exit_codes() -> tuple[tuple[type[VerdigrisError], ExitCode], ...]:
     """The exit codes of the guard's own errors."""
+    from verdigris.ledger.log import LedgerDamaged  # noqa: PLC0415
+    from verdigris.ledger.signing import KeyUnusable, SignerFailed  # noqa: PLC0415
+    from verdigris.ledger.storage import LedgerUnavailable  # noqa: PLC0415
     from verdigris.rollout.records import RecordsUnavailable  # noqa: PLC0415
     from verdigris.server.actors import InvalidActors  # noqa: PLC0415
     from verdigris.server.guard import CannotStart  # noqa: PLC0415
+    from verdigris.server.ledger_of import LedgerNotSetUp  # noqa: PLC0415
     from verdigris.server.settings import InvalidSettings  # noqa: PLC0415
     from verdigris.server.unix_socket import CannotListen  # noqa: PLC0415
     from verdigris.telemetry.receiver.otlp_grpc import ListenerFailed  # noqa: PLC0415
@@ -124,6 +128,11 @@ def exit_codes() -> tuple[tuple[type[VerdigrisError], ExitCode], ...]:
 
     return (
         (RecordsUnavailable, ExitCode.STORE),
+        (LedgerDamaged, ExitCode.STORE),
+        (LedgerUnavailable, ExitCode.STORE),
+        (LedgerNotSetUp, ExitCode.USAGE),
+        (KeyUnusable, ExitCode.USAGE),
+        (SignerFailed, ExitCode.STORE),
         (CannotStart, ExitCode.CANNOT_WRITE),
         (CannotListen, ExitCode.CANNOT_WRITE),
         (ListenerFailed, ExitCode.CANNOT_WRITE),

@@ -4,6 +4,7 @@
 the number of requests or of earlier windows. `judgement` reads the state. Folding the same windows gives the same bytes.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -74,6 +75,10 @@ class LiveJudgement:
     def canonical_bytes(self) -> bytes:
         """JSON with sorted keys and no white space; numbers to nine significant digits."""
         return json.dumps(_rounded(asdict(self)), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, in hex."""
+        return hashlib.sha256(self.canonical_bytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ import rfc8785
 import sqlalchemy as sa
 import zstandard
 
-from verdigris.errors import VerdigrisError
+from verdigris.ledger.errors import LedgerError
 
 BLOB_BYTES_MAX = 64_000_000
 SALT_BYTES = 16
@@ -26,7 +26,7 @@ _BLOBS = sa.Table(
 )  # fmt: skip
 
 
-class EvidenceDamaged(VerdigrisError):
+class EvidenceDamaged(LedgerError):
     """A blob is not what its name says: somebody changed it. Safe: it was not used; whatever rests on it cannot be shown any more."""
 
 

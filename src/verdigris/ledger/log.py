@@ -12,12 +12,13 @@ Nobody signs a head that was not committed first, so two writers cannot sign two
 import contextlib
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from verdigris.errors import VerdigrisError
 from verdigris.ledger.checkpoint import Checkpoint
+from verdigris.ledger.errors import LedgerError
 from verdigris.ledger.merkle import consistency_proof, inclusion_proof, leaf_hash, root_of
 from verdigris.ledger.note import InvalidNote, Note, VerifierKey, verified
 from verdigris.ledger.proof_file import ProofFile
@@ -25,11 +26,13 @@ from verdigris.ledger.signing import Signer
 from verdigris.ledger.storage import HeadMoved, Storage
 from verdigris.ledger.tiles import TILE_WIDTH, InvalidTile, Tile, bundle, folded, split_bundle, split_tile, tile_of, tiles_of
 
+log = logging.getLogger("verdigris.ledger")
+
 OTHERS_MAX = 100
 """How often an append is tried again because others appended meanwhile."""
 
 
-class LedgerDamaged(VerdigrisError):
+class LedgerDamaged(LedgerError):
     """The log's files contradict its signed checkpoint, or each other. Safe: nothing was appended, and nothing moves except toward the
     baseline. Keep the files as they are, run `verdigris audit verify`, and begin a new log.
     """
@@ -59,6 +62,7 @@ class Log:
         self._trusted = (*trusted, signer.key)
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
+        self._joining = threading.Lock()
         self._edge, self._certain = _Edge(), False
         self._head = Note("", ())
         with self._lock:
@@ -81,7 +85,8 @@ class Log:
         """
         bundle(entries)  # too large is an error of whom it belongs to, not of everyone who shares the commit
         mine = _Waiting(list(entries))
-        self._waiting.append(mine)
+        with self._joining:
+            self._waiting.append(mine)
         with self._lock:
             if mine.index is None and mine.failed is None:
                 self._append_all()
@@ -99,7 +104,8 @@ class Log:
 
     def _append_all(self) -> None:
         """Append what all threads wait for: whoever has the lock does it for the others."""
-        together, self._waiting = self._waiting, []
+        with self._joining:
+            together, self._waiting = self._waiting, []
         try:
             start = self._commit([entry for one in together for entry in one.entries])
         except Exception as error:  # noqa: BLE001  # each of them is told
@@ -171,10 +177,13 @@ class Log:
         if checkpoint.origin != self.origin:
             msg = f"this is the log of {checkpoint.origin!r}, not of {self.origin!r}"
             raise LedgerDamaged(msg)
-        self._edge = self._edge_of(checkpoint.size)
-        if _root(self._edge) != checkpoint.root:
-            msg = f"the log's files do not give the root that its checkpoint of {checkpoint.size} entries was signed for"
-            raise LedgerDamaged(msg)
+        try:
+            self._edge = self._edge_of(checkpoint.size)
+            right = _root(self._edge) == checkpoint.root
+        except InvalidTile:
+            right = False
+        if not right:
+            self._mend(checkpoint)
         self._head = head
         return all(one.key != self.signer.key for one in signed)
 
@@ -183,11 +192,47 @@ class Log:
         level = 0
         while count := size >> (8 * level):
             width = count % TILE_WIDTH
-            edge.hashes.append(self._tile(Tile(level, count // TILE_WIDTH, width)) if width else [])
+            edge.hashes.append(read_tile(self.storage, Tile(level, count // TILE_WIDTH, width)) if width else [])
             level += 1
         width = size % TILE_WIDTH
-        edge.entries = self._bundle(Tile(None, size // TILE_WIDTH, width)) if width else []
+        edge.entries = read_bundle(self.storage, Tile(None, size // TILE_WIDTH, width)) if width else []
         return edge
+
+    def _mend(self, checkpoint: Checkpoint) -> None:
+        """Partial tiles and bundles do not outlive a power cut. Full ones do, and so do the commits of what is in no full one: make the
+        edge again from these, and believe it if it gives the root that was signed. Raises: LedgerDamaged.
+        """
+        full = checkpoint.size - checkpoint.size % TILE_WIDTH
+        try:
+            edge = _Edge(full)
+            level = 0
+            while count := full >> (8 * level):
+                first = count - count % TILE_WIDTH
+                edge.hashes.append(
+                    [folded(read_tile(self.storage, Tile(level - 1, index))) for index in range(first, count)] if level else []
+                )
+                level += 1
+            contents = _grown(edge, self._from_commits(full, checkpoint.size))
+        except InvalidTile as error:
+            msg = f"the log's files do not give its checkpoint of {checkpoint.size} entries: {error}"
+            raise LedgerDamaged(msg) from error
+        if _root(edge) != checkpoint.root:
+            msg = f"the log's files do not give the root that its checkpoint of {checkpoint.size} entries was signed for"
+            raise LedgerDamaged(msg)
+        log.warning("the ledger's partial files were not as its checkpoint says, and were made again from what was committed")
+        for tile, content in contents.items():
+            self.storage.write(tile.path, content, durable=False)
+        self._edge = edge
+
+    def _from_commits(self, start: int, end: int) -> list[bytes]:
+        """The entries `start` … `end - 1`, as commits have them. Raises: LedgerDamaged."""
+        found: dict[int, bytes] = {}
+        for begin in self.storage.commits():
+            found |= dict(enumerate(_committed_entries(begin, self.storage.committed(begin)), begin))
+        if any(index not in found for index in range(start, end)):
+            msg = f"of the entries {start} … {end - 1} some are neither in a bundle nor in a commit"
+            raise LedgerDamaged(msg)
+        return [found[index] for index in range(start, end)]
 
     # -- publishing -------------------------------------------------------------------------------------------------------------
 
@@ -232,18 +277,6 @@ class Log:
         """That the log's head continues an older one. Raises: ValueError."""
         size = self.size
         return consistency_proof(old_size, size, Hashes(self.storage, size))
-
-    def _tile(self, tile: Tile) -> list[bytes]:
-        try:
-            return read_tile(self.storage, tile)
-        except InvalidTile as error:
-            raise LedgerDamaged(str(error)) from error
-
-    def _bundle(self, tile: Tile) -> list[bytes]:
-        try:
-            return read_bundle(self.storage, tile)
-        except InvalidTile as error:
-            raise LedgerDamaged(str(error)) from error
 
 
 @dataclass(slots=True, eq=False)

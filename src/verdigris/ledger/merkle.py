@@ -9,7 +9,7 @@ Sources: RFC 6962 section 2.1 (the tree, making proofs), RFC 9162 sections 2.1.3
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
-from verdigris.errors import VerdigrisError
+from verdigris.ledger.errors import LedgerError
 
 HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -20,7 +20,7 @@ HashAt = Callable[[int, int], bytes]
 """The hash of the perfect subtree (level, index)."""
 
 
-class InvalidProof(VerdigrisError):
+class InvalidProof(LedgerError):
     """A Merkle proof does not show what it claims. Safe: nothing was believed; the entry or the log must not be trusted as it is."""
 
 

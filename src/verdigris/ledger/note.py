@@ -14,18 +14,19 @@ from enum import IntEnum
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from verdigris.errors import VerdigrisError
+from verdigris.ledger.errors import LedgerError
 
 NOTE_BYTES_MAX = 1_000_000
 SIGNATURES_MAX = 64
 KEY_ID_BYTES = 4
 ED25519_KEY_BYTES, ED25519_SIGNATURE_BYTES = 32, 64
+TIMESTAMP_MAX = 2**63 - 1
 _MARK = "— "
 _NAME = re.compile(r"[^\s+]+\Z")
 _TIMESTAMP_BYTES = 8
 
 
-class InvalidNote(VerdigrisError):
+class InvalidNote(LedgerError):
     """A signed note is malformed, or nobody who is trusted has signed it. Safe: its text was not believed."""
 
 
@@ -173,6 +174,9 @@ def _verify(text: str, signature: Signature, key: VerifierKey) -> int | None:
     unix_s, message, by_key = None, text.encode(), signature.bytes
     if key.algorithm is Algorithm.COSIGNATURE:
         unix_s = int.from_bytes(by_key[:_TIMESTAMP_BYTES], "big")
+        if unix_s > TIMESTAMP_MAX:
+            msg = f"the cosignature of {key.name} has a time beyond all bounds"
+            raise InvalidNote(msg)
         message, by_key = cosigned_message(text, unix_s), by_key[_TIMESTAMP_BYTES:]
     try:
         Ed25519PublicKey.from_public_bytes(key.public).verify(by_key, message)

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from verdigris.errors import VerdigrisError
+from verdigris.ledger.errors import LedgerError
 from verdigris.ledger.note import (
     ED25519_SIGNATURE_BYTES,
     Algorithm,
@@ -31,11 +31,11 @@ from verdigris.ledger.note import (
 COMMAND_LIMIT_S = 10.0
 
 
-class KeyUnusable(VerdigrisError):
+class KeyUnusable(LedgerError):
     """A signing key cannot be read, or others can read it. Safe: nothing was signed."""
 
 
-class SignerFailed(VerdigrisError):
+class SignerFailed(LedgerError):
     """The outside signer did not answer with a signature of its key. Safe: nothing that was to be signed counts."""
 
 

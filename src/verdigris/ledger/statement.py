@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Signature as EnvelopeSignature
 
-from verdigris.errors import VerdigrisError
-from verdigris.ledger.entry_kinds import KINDS, Kind, Value, wrong_value
+from verdigris.ledger.entry_kinds import COUNT_MAX, KINDS, Field, Kind, Type, Value, wrong_value
+from verdigris.ledger.errors import LedgerError
 from verdigris.ledger.note import VerifierKey
 from verdigris.ledger.signing import Signer
 
@@ -35,12 +35,13 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PREDICATE_BASE = "https://verdigris.dev/ledger/"
 BASED_ON_MAX = 200
 NANO = 1_000_000_000
+_ERROR_MS = Field(Type.COUNT, none=True)
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ROLLOUT = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,12}\Z")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z\Z")
 
 
-class InvalidEntry(VerdigrisError):
+class InvalidEntry(LedgerError):
     """Something is not an entry of a ledger, or not signed by a trusted key. Safe: nothing of it was believed or written."""
 
 
@@ -112,6 +113,17 @@ class Statement:
             raise InvalidEntry(msg)
 
     def _wrong(self) -> str | None:
+        """What is wrong with it; None if nothing is."""
+        return self._wrong_type() or self._wrong_form() or self._wrong_values()
+
+    def _wrong_type(self) -> str | None:
+        if type(self.sequence) is not int or type(self.unix_nano) is not int or type(self.late) is not bool:
+            return "a number or a flag is of another type"
+        if type(self.clock.synchronised) is not bool or wrong_value(self.clock.error_ms, _ERROR_MS):
+            return "what it says of the clock is not a flag and a number"
+        return None if all(type(d) is str for d in (self.actor.card, *self.based_on)) else "a digest is not text"
+
+    def _wrong_form(self) -> str | None:
         digests = [self.actor.card, *self.based_on, *(d for d in (self.plan, self.details) if d is not None)]
         if not all(_DIGEST.match(d) for d in digests):
             return "a digest is not 64 hexadecimal digits"
@@ -119,8 +131,10 @@ class Statement:
             return "the rollout's id is not one that a guard makes"
         if (self.rollout is None) != (self.plan is None):
             return "what belongs to a rollout names its plan, and nothing else does"
-        if self.sequence < 1 or self.unix_nano < 0 or len(self.based_on) > BASED_ON_MAX:
-            return "a number is out of its bounds"
+        in_bounds = 1 <= self.sequence <= COUNT_MAX and self.unix_nano >= 0 and len(self.based_on) <= BASED_ON_MAX
+        return None if in_bounds else "a number is out of its bounds"
+
+    def _wrong_values(self) -> str | None:
         fields = KINDS[self.kind]
         unknown = sorted(set(self.values) - set(fields))
         missing = sorted(name for name, spec in fields.items() if spec.required and name not in self.values)
@@ -201,14 +215,15 @@ def opened(entry: bytes, trusted: Sequence[VerifierKey]) -> tuple[Statement, tup
     """
     try:
         document = json.loads(entry)
-        payload = base64.b64decode(document["payload"], validate=True)
-        named = [(one["keyid"], base64.b64decode(one["sig"], validate=True)) for one in document["signatures"]]
+        payload = _decoded(document["payload"])
+        named = [(one["keyid"], _decoded(one["sig"])) for one in document["signatures"]]
+        bare = all(set(one) == {"keyid", "sig"} and type(one["keyid"]) is str for one in document["signatures"])
         same = rfc8785.dumps(document) == entry and set(document) == {"payload", "payloadType", "signatures"}
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError, rfc8785.CanonicalizationError) as error:
         msg = f"not an envelope: {error!r}"
         raise InvalidEntry(msg) from error
-    if not same or document["payloadType"] != PAYLOAD_TYPE or not named:
-        msg = "an envelope is not in canonical form, has another payload type, or has no signature"
+    if not same or not bare or document["payloadType"] != PAYLOAD_TYPE or not named or len({one for one, _ in named}) < len(named):
+        msg = "an envelope is not in canonical form, says more than it may, has another payload type, or not one signature per key"
         raise InvalidEntry(msg)
     keys = {key_id(key): key for key in trusted}
     message = Envelope(payload, PAYLOAD_TYPE, {}).pae()
@@ -225,6 +240,14 @@ def opened(entry: bytes, trusted: Sequence[VerifierKey]) -> tuple[Statement, tup
             raise InvalidEntry(msg) from error
         found.append(key)
     return Statement.from_payload(payload), tuple(found)
+
+
+def _decoded(text: str) -> bytes:
+    decoded = base64.b64decode(text, validate=True)
+    if base64.b64encode(decoded).decode() != text:
+        msg = "base64 with something left over"
+        raise ValueError(msg)
+    return decoded
 
 
 def rfc3339(unix_nano: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from verdigris.errors import VerdigrisError
+from verdigris.ledger.errors import LedgerError
 
 CHECKPOINT = "checkpoint"
 
@@ -26,13 +26,13 @@ _COMMITS, _STAGED = "commits", "staged"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
-class LedgerUnavailable(VerdigrisError):
+class LedgerUnavailable(LedgerError):
     """The ledger's storage does not answer, or cannot be written. Safe: what was appended stays, and nothing moves except toward the
     baseline.
     """
 
 
-class HeadMoved(VerdigrisError):
+class HeadMoved(LedgerError):
     """Another writer has appended since. Safe: nothing was written; look again and retry."""
 
 

@@ -6,7 +6,7 @@ A tile has up to 256 hashes of one level; a bundle up to 256 entries. Source: c2
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from verdigris.errors import VerdigrisError
+from verdigris.ledger.errors import LedgerError
 from verdigris.ledger.merkle import HASH_BYTES, node_hash
 
 TILE_WIDTH = 256
@@ -18,7 +18,7 @@ ENTRY_BYTES_MAX = 2**16 - 1
 _LENGTH_BYTES = 2
 
 
-class InvalidTile(VerdigrisError):
+class InvalidTile(LedgerError):
     """A file of the log is not what the tile layout says. Safe: nothing of it was believed."""
 
 

@@ -7,6 +7,7 @@ the ledger already, after a crash in between, the ledger itself is asked.
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ _GUARDS = sa.Table(
     sa.Column("guard", sa.String(200), nullable=False),
     sa.Column("unix_s", sa.Float, nullable=False),
     sa.Column("kind", sa.String(60), nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
     sa.Column("statement", sa.LargeBinary),
@@ -87,7 +89,8 @@ class Journal:
         """Without a ledger there are rows only."""
         self._transaction, self._ledger = transaction, ledger
         self._cards: dict[str, bytes] = {}
-        self._guard_said = 0
+        self._said: dict[str, int] = {}
+        self._saying = threading.Lock()
 
     # -- rollouts
 
@@ -114,6 +117,15 @@ class Journal:
             for row in connection.execute(chosen)
         ]
 
+    def waiting(self, connection: sa.Connection, before_unix_s: float) -> Sequence[str]:
+        """The rollouts of which something from before a time is not in the ledger."""
+        chosen = (
+            sa.select(_JOURNAL.c.rollout_id)
+            .where(_JOURNAL.c.statement.is_not(None), _JOURNAL.c.ledger_index.is_(None), _JOURNAL.c.unix_s < before_unix_s)
+            .distinct()
+        )
+        return [row.rollout_id for row in connection.execute(chosen.order_by(_JOURNAL.c.rollout_id))]
+
     def enter(self, rollout_id: str, lock: Callable[[sa.Connection], object], fresh_after: int | None = None) -> None:
         """Enter what a rollout's rows have and the ledger has not; rows up to `fresh_after` are late (None: all are).
 
@@ -137,13 +149,15 @@ class Journal:
 
     def note_guard(self, guard: str, unix_s: float, act: Act) -> None:
         """A row of a guard's own journal: what belongs to no rollout. Raises: NotEntered: the row is kept, and entered later."""
-        with self._transaction(f"record {act.kind.value}") as connection:
-            statement = None
-            if self._ledger is not None:
-                statement = self._statement(connection, None, None, self._guard_said + 1, unix_s, act).payload()
-            made = connection.execute(_GUARDS.insert().values(guard=guard, statement=statement, **_columns(unix_s, act)))
-            (number,) = made.inserted_primary_key or (0,)
-        self._guard_said += 1
+        with self._saying:
+            sequence = self._said.get(act.actor, 0) + 1
+            with self._transaction(f"record {act.kind.value}") as connection:
+                statement = None
+                if self._ledger is not None:
+                    statement = self._statement(connection, None, None, sequence, unix_s, act).payload()
+                made = connection.execute(_GUARDS.insert().values(guard=guard, statement=statement, **_columns(unix_s, act)))
+                (number,) = made.inserted_primary_key or (0,)
+            self._said[act.actor] = sequence
         self.enter_guards(guard, number)
 
     def enter_guards(self, guard: str, fresh_from: int | None = None) -> None:

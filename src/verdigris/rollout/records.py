@@ -82,6 +82,7 @@ _LOOKS = sa.Table(
 )  # fmt: skip
 
 
+LEFT_AFTER_S = 10.0
 TOWARD_BASELINE = frozenset({Phase.RETURNING, Phase.ROLLED_BACK, Phase.HOLDING})
 """What leads here needs no ledger."""
 
@@ -145,8 +146,8 @@ class Records:
         with _translated("open"):
             for tables in (_METADATA, journal.METADATA, evidence.METADATA):
                 tables.create_all(self._engine)
-        self._ledger = None if open_ledger is None else open_ledger(self._engine)
-        self._journal = journal.Journal(self._transaction, self._ledger)
+        self.ledger = None if open_ledger is None else open_ledger(self._engine)
+        self._journal = journal.Journal(self._transaction, self.ledger)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -346,6 +347,8 @@ class Records:
         """Leave a request for the one who acts, and write it down."""
         with self._transaction(f"record a request to {kind}") as connection:
             row = self._locked(connection, rollout_id)
+            if row.ended_unix_s is not None:  # it has ended meanwhile: nothing is left to ask of it, and its record is closed
+                return
             connection.execute(_REQUESTS.insert().values(rollout_id=rollout_id, kind=kind, actor=actor, reason=reason, done=False))
             last = self._journal.last(connection, rollout_id)
             self._journal.append(connection, rollout_id, row.digest, now_unix_s, acts.requested(kind, actor, reason))
@@ -401,8 +404,16 @@ class Records:
         """Enter what a rollout has left to say: it could not be entered when it happened."""
         self._enter(rollout_id)
 
+    def enter_all(self, guard: str) -> None:
+        """Enter what any rollout and this guard have left to say. What was written just now is entered by whoever wrote it."""
+        with self._transaction("read what is not in the ledger") as connection:
+            waiting = self._journal.waiting(connection, time.time() - LEFT_AFTER_S)
+        for rollout_id in waiting:
+            self._enter(rollout_id)
+        self.enter_guards(guard)
+
     def _enter(self, rollout_id: str, fresh_after: int | None = None) -> None:
-        if self._ledger is not None:
+        if self.ledger is not None:
             with _entering():
                 self._journal.enter(rollout_id, lambda connection: self._locked(connection, rollout_id), fresh_after)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import Kind, Value
+from verdigris.ledger.statement import key_id
 from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
@@ -31,6 +32,7 @@ from verdigris.rollout.surroundings import Settled, Surroundings, TelemetryState
 from verdigris.rollout.workflow import Acting, OpenPlane
 from verdigris.server.actors import read_actors
 from verdigris.server.api import make_api
+from verdigris.server.ledger_of import ledger_opener
 from verdigris.server.serving import Serving, TlsFiles, serve_api
 from verdigris.server.settings import GuardSettings
 from verdigris.server.unix_socket import SOCKET_NAME
@@ -44,6 +46,7 @@ from verdigris.traffic.data_plane import DataPlane
 from verdigris.traffic.open import open_data_plane
 
 REFUSALS_EVERY_S = 5.0
+ENTER_EVERY_S = 5.0
 KEEP_SPANS_S = 600
 """While rollouts run, so much is kept whatever the retention says: their windows are still being read."""
 
@@ -84,7 +87,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         store = stack.enter_context(contextlib.closing(ChdbStore(folder / "spans")))
         telemetry = LiveTelemetry(store, clock, settle_s=settings.settle_s)
         stack.callback(telemetry.close)
-        records = stack.enter_context(contextlib.closing(Records(_records_url(settings))))
+        records = stack.enter_context(contextlib.closing(Records(_records_url(settings), ledger_opener(settings, folder))))
         refusals = _Refusals(records, name, clock)
         intake = Intake(
             store,
@@ -110,9 +113,13 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         control = GuardControl(records, acting, load_plan, _read_canonical)
         for background in (
             refusals.run(),
+            _entering(records, name),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
             await stack.enter_async_context(_beside(background))
+        if (ledger := records.ledger) is not None and not ledger.log.size:
+            opened = {"key": key_id(ledger.trusted[-1]), "version": metadata.version("verdigris")}
+            await refusals.note(Kind.LEDGER_OPENED, f"the ledger {ledger.log.origin} was begun", opened)
         await refusals.note(Kind.GUARD_STARTED, f"guard {name} was started", {"version": metadata.version("verdigris")})
         await receiver.start()
         await stack.enter_async_context(acting.running(_dbos_url(settings)))
@@ -196,6 +203,16 @@ class _Refusals:
                 data = {"sender": sender, "reason": reason, "spans": spans, "example": example}
                 if not await self.note(Kind.TELEMETRY_REFUSED, text, {"spans": spans}, data):
                     self.count(sender, reason, spans, example)
+
+
+async def _entering(records: Records, guard: str) -> None:
+    """Enter what could not be entered when it happened, for ever."""
+    while True:
+        try:
+            await asyncio.to_thread(records.enter_all, guard)
+        except RecordsUnavailable as error:
+            log.warning("%s; nothing moves forward until it can", error)
+        await asyncio.sleep(ENTER_EVERY_S)
 
 
 @contextlib.asynccontextmanager

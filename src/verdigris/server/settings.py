@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from verdigris.errors import VerdigrisError
+from verdigris.ledger.note import InvalidNote, VerifierKey
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.yaml_text import read_yaml
 from verdigris.rollout.surroundings import TAKEOVER_AFTER_S
@@ -45,6 +46,18 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """Where the ledger is and who signs it. `signer`: a command that signs its standard input with the key `signer_key`."""
+
+    folder: Path | None = None
+    origin: str | None = None
+    key: Path | None = None
+    signer: tuple[str, ...] | None = None
+    signer_key: VerifierKey | None = None
+    trusted: tuple[VerifierKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GuardSettings:
     """All settings, with defaults. `database_url` may hold a password: it is not shown."""
 
@@ -56,6 +69,7 @@ class GuardSettings:
     intake: IntakeBounds = field(default_factory=IntakeBounds)
     retention: RetentionBounds = field(default_factory=RetentionBounds)
     api: ApiSettings = field(default_factory=ApiSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     database_url: str | None = field(default=None, repr=False)
     takeover_after_s: float = TAKEOVER_AFTER_S
     """Another guard that was not heard for so long is replaced."""
@@ -161,6 +175,32 @@ class _Api(_Part):
     _address = field_validator("address")(_checked_address)
 
 
+class _Ledger(_Part):
+    folder: str | None = Field(default=None, description="where the log's files are; null: ledger in the state folder")
+    origin: str | None = Field(default=None, pattern=r"^[^\s+]{1,200}$", description="the log's name; null: one is made up once")
+    key: str | None = Field(default=None, description="file with the Ed25519 key that signs; null: ledger.key in the state folder")
+    signer: list[str] | None = Field(default=None, min_length=1, description="a command that signs its input instead, for an HSM or a KMS")
+    signer_key: str | None = Field(default=None, description="the verifier key (name+id+key) of what the command signs")
+    trusted: list[str] = Field(default=[], max_length=100, description="verifier keys of other guards that append to this ledger")
+
+    @field_validator("signer_key", "trusted")
+    @classmethod
+    def _keys(cls, value: str | list[str] | None) -> str | list[str] | None:
+        for key in [value] if isinstance(value, str) else value or []:
+            try:
+                VerifierKey.parse(key)
+            except InvalidNote as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @model_validator(mode="after")
+    def _one_signer(self) -> "_Ledger":
+        if (self.signer is None) != (self.signer_key is None) or (self.signer is not None and self.key is not None):
+            msg = "give either key, or signer together with signer_key"
+            raise ValueError(msg)
+        return self
+
+
 class _Document(_Part):
     state_folder: str = Field(description="where the guard keeps spans, evidence and its journal")
     otlp: _Otlp = Field(default_factory=_Otlp, description="where spans come in")
@@ -172,6 +212,7 @@ class _Document(_Part):
     queue: _Queue = Field(default_factory=_Queue, description="how much is taken at once")
     retention: _Retention = Field(default_factory=_Retention, description="how long spans are kept")
     api: _Api = Field(default_factory=_Api, description="where people and programs ask")
+    ledger: _Ledger = Field(default_factory=_Ledger, description="the signed record of everything that rollouts do")
     takeover_after_s: float = Field(
         default=TAKEOVER_AFTER_S, ge=2, le=600, description="a guard on the same database that is silent for so long is replaced"
     )
@@ -250,9 +291,21 @@ def _settings(document: _Document, folder: Path, environ: Mapping[str, str]) -> 
         intake=IntakeBounds(**queue, reach_back_s=document.retention.age_s),
         retention=RetentionBounds(document.retention.age_s, document.retention.size_bytes_max),
         api=ApiSettings(document.api.unix_socket, document.api.address, folder / document.api.actors if document.api.actors else None),
+        ledger=_ledger(document.ledger, folder),
         database_url=_resolved(document.database_url, "database_url", folder, environ) if document.database_url else None,
         takeover_after_s=document.takeover_after_s,
         proxies=document.proxies,
+    )
+
+
+def _ledger(asked: _Ledger, folder: Path) -> LedgerSettings:
+    return LedgerSettings(
+        folder=folder / asked.folder if asked.folder else None,
+        origin=asked.origin,
+        key=folder / asked.key if asked.key else None,
+        signer=tuple(asked.signer) if asked.signer else None,
+        signer_key=VerifierKey.parse(asked.signer_key) if asked.signer_key else None,
+        trusted=tuple(VerifierKey.parse(key) for key in asked.trusted),
     )
 
 
