@@ -12,6 +12,7 @@ from verdigris.database import open_engine
 from verdigris.errors import VerdigrisError
 from verdigris.ledger import evidence
 from verdigris.ledger.checkpoint import Checkpoint
+from verdigris.ledger.evidence import EvidenceDamaged
 from verdigris.ledger.log import Hashes, read_entries
 from verdigris.ledger.merkle import inclusion_proof
 from verdigris.ledger.note import Note, VerifierKey, verified
@@ -83,6 +84,15 @@ class Record:
             raise NoSuchEntry(msg)
         return ProofFile(index, tuple(inclusion_proof(index, size, Hashes(self._storage, size))), self.head)
 
+    def evidence_names(self) -> list[str]:
+        """The SHA-256 of every blob that is kept. Raises: NoRecord."""
+        try:
+            with self._engine.connect() as connection:
+                return evidence.names(connection)
+        except SQLAlchemyError as error:
+            msg = f"the evidence cannot be read: {error}"
+            raise NoRecord(msg) from error
+
     def evidence(self, digest: str) -> bytes | None:
         """A blob by its SHA-256; None where it was erased or never kept. Raises: EvidenceDamaged, NoRecord."""
         try:
@@ -91,6 +101,26 @@ class Record:
         except SQLAlchemyError as error:
             msg = f"the evidence cannot be read: {error}"
             raise NoRecord(msg) from error
+
+
+class EvidenceFiles:
+    """A record's evidence as the verifier reads files: by digest."""
+
+    def __init__(self, record: Record) -> None:
+        """All of it."""
+        self._record = record
+
+    def names(self) -> dict[str, int]:
+        """Every blob's name; sizes are not told."""
+        return dict.fromkeys(self._record.evidence_names(), 0)
+
+    def chunks(self, name: str, limit: int) -> Iterator[bytes] | None:
+        """A blob's bytes; one that is damaged has others than its name says."""
+        try:
+            blob = self._record.evidence(name)
+        except EvidenceDamaged:
+            return iter((b"damaged",))
+        return None if blob is None else iter((blob[:limit],))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from verdigris.demo.audited import Audited
 from verdigris.demo.cases import Case, Expected
 from verdigris.demo.harm import Harm
 from verdigris.judge.verdict import Outcome
@@ -40,6 +41,7 @@ class Ending:
     harm: Harm
     hurt_means: str
     killed: Killed | None = None
+    audited: Audited | None = None
 
     @property
     def expected(self) -> bool:
@@ -72,6 +74,8 @@ class Ending:
         else:
             told.append(f"Hurt ({self.hurt_means}): no request of the {harm.candidate_requests:,} that green answered.")
         told.append(f"Lost on the way: {harm.unanswered:,} of {count(harm.requests)}.")
+        if self.audited is not None and not self.audited.problems:
+            told.append(self.audited.sentence())
         return told
 
     def _result(self) -> str:
@@ -85,13 +89,14 @@ def count(requests: int) -> str:
     return f"{requests:,} request{'' if requests == 1 else 's'}"
 
 
-def judge_ending(case: Case, status: RolloutStatus, harm: Harm, killed: Killed | None = None) -> Ending:
+def judge_ending(case: Case, status: RolloutStatus, harm: Harm, killed: Killed | None = None, audited: Audited | None = None) -> Ending:
     """What happened against what was expected."""
     problems = _problems(case.expected, status) if killed is None else _problems_after_death(killed)
     if case.kill_guard_at_percent is not None and killed is None:
         problems.append(f"the rollout was {status.phase.value} before the guard could be killed: {status.summary}")
     if harm.unanswered:
         problems.append(f"{count(harm.unanswered)} got no answer from either slot")
+    problems += [] if audited is None else audited.problems
     if problems and harm.baseline_median_ms > BUSY_MS:
         problems.append(
             f"blue's median answer took {harm.baseline_median_ms:,.0f} ms: this machine was too busy for these users; try again later"
@@ -108,6 +113,7 @@ def judge_ending(case: Case, status: RolloutStatus, harm: Harm, killed: Killed |
         harm=harm,
         hurt_means=case.hurt_means,
         killed=killed,
+        audited=audited,
     )
 
 

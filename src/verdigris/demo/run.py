@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+from verdigris.demo.audited import PACK_FILE, audit
 from verdigris.demo.cases import Case
 from verdigris.demo.ending import BUSY_MS, Ending, Killed, judge_ending
 from verdigris.demo.errors import DemoFailed
@@ -24,6 +25,7 @@ from verdigris.demo.plan_text import Pace, Places, plan_text
 from verdigris.demo.processes import LOOPBACK, Process, Processes, free_port
 from verdigris.demo.proxy import Proxy, start_proxy
 from verdigris.demo.system.deployment import Slot, start_load, start_outside, start_slot
+from verdigris.errors import VerdigrisError
 from verdigris.plan.document import load_plan
 from verdigris.rollout.status import RolloutControl, RolloutEvent, RolloutStatus
 from verdigris.rollout.transitions import TERMINAL, Phase
@@ -98,12 +100,18 @@ async def run_case(case: Case, folder: Path, pace: Pace, audience: Audience, *, 
         await scene.load.stop()
         answers = await asyncio.to_thread(read_log, scene.log)
         audience.stage("stopping everything")
+    audience.stage("verifying what the guard has written down")
+    try:
+        audited = await asyncio.to_thread(audit, scene.guard.state, folder / PACK_FILE)
+    except VerdigrisError as error:
+        msg = f"the guard's record cannot be read: {error}"
+        raise DemoFailed(msg) from error
     green = "green"
     killed = None
     if killed_unix_s is not None:
         last = last_answered_by(answers, green, killed_unix_s)
         killed = Killed(killed_unix_s, last - killed_unix_s if last else 0.0, pace.lease_s)
-    return judge_ending(case, status, harm_of(answers, green), killed)
+    return judge_ending(case, status, harm_of(answers, green), killed, audited)
 
 
 def claim(folder: Path) -> Path:

@@ -54,6 +54,11 @@ def get(connection: sa.Connection, digest: str) -> bytes | None:
     return content
 
 
+def names(connection: sa.Connection) -> list[str]:
+    """The names of all blobs."""
+    return [row.digest for row in connection.execute(sa.select(_BLOBS.c.digest).order_by(_BLOBS.c.digest))]
+
+
 def erase(connection: sa.Connection, digest: str) -> bool:
     """Forget a blob. Returns whether it was there."""
     return connection.execute(_BLOBS.delete().where(_BLOBS.c.digest == digest)).rowcount > 0

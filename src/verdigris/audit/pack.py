@@ -1,0 +1,85 @@
+"""An evidence pack: everything that shows what one rollout did, in a zip file that verifies itself with the `verify.py` in it."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+
+import rfc8785
+
+from verdigris.audit.record import Entry, Record
+from verdigris.errors import VerdigrisError
+from verdigris.ledger.entry_kinds import KINDS, Kind, Type
+
+FORMAT = "verdigris.pack/1"
+_MOMENT = (1980, 1, 1, 0, 0, 0)
+"""The time of every file in the zip: the same record gives the same pack."""
+
+_README = """\
+This is what one guarded rollout left in its ledger, with the proofs that it is in there.
+
+    python verify.py pack . --key KEY
+
+verifies it. That needs Python 3.9 or newer and the package `cryptography`, and nothing else: no network, and none of the software that
+wrote it. KEY is the ledger's verifier key (name+id+key). Take it from somebody you trust, not from here; it should be one of:
+
+{keys}
+
+entries/   what was written, in order: DSSE envelopes around in-toto statements
+proofs/    that each is in the ledger whose head is `checkpoint` (C2SP tlog-proof)
+evidence/  what entries rest on and what people wrote, by SHA-256; what is missing was erased
+plan.json  what was asked for
+"""
+
+
+class CannotExport(VerdigrisError):
+    """A pack cannot be written. Safe: the record was not changed; what was written of the pack is of no use."""
+
+
+def named_by(entries: Sequence[Entry], record: Record) -> Iterator[str]:
+    """The digests of all evidence of these entries, also what is named in other evidence. Some may have been erased."""
+    for entry in entries:
+        statement = entry.statement
+        yield statement.actor.card
+        yield from statement.based_on
+        if statement.details is not None:
+            yield statement.details
+        for name, spec in KINDS[statement.kind].items():
+            value = statement.values.get(name)
+            if spec.type is Type.DIGEST and isinstance(value, str) and name not in {"judge", "key", "old", "new"}:
+                yield value
+        if statement.kind is Kind.VERDICT:
+            looks = record.evidence(str(statement.values["looks"]))
+            yield from [] if looks is None else json.loads(looks)
+
+
+def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
+    """Write the pack of one rollout's entries. Returns how many files it has. Raises: CannotExport, EvidenceDamaged."""
+    rollout, plan = entries[0].statement.rollout, entries[0].statement.plan
+    contents: dict[str, bytes] = {"checkpoint": str(record.head).encode()}
+    for entry in entries:
+        contents[f"entries/{entry.index}.json"] = entry.content
+        contents[f"proofs/{entry.index}.tlog-proof"] = str(record.proof(entry.index)).encode()
+    for digest in dict.fromkeys(named_by(entries, record)):
+        blob = record.evidence(digest)
+        if blob is not None:
+            contents["plan.json" if digest == plan else f"evidence/{digest}"] = blob
+    contents["README.txt"] = _README.format(keys="\n".join(f"    {key}" for key in record.keys)).encode()
+    manifest = {
+        "format": FORMAT, "rollout": rollout, "entries": [entry.index for entry in entries],
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    }  # fmt: skip
+    contents["manifest.json"] = rfc8785.dumps(manifest)
+    contents["verify.py"] = resources.files("verdigris.audit").joinpath("verify.py").read_bytes()
+    try:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as pack:
+            for name in sorted(contents):
+                info = zipfile.ZipInfo(name, _MOMENT)
+                info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                pack.writestr(info, contents[name])
+    except OSError as error:
+        msg = f"{file} cannot be written: {error.strerror or error}"
+        raise CannotExport(msg) from error
+    return len(contents)
