@@ -1,5 +1,6 @@
 """Statements in, signed entries in a log; and back. What an entry means is in `statement`, how it is appended in `log`."""
 
+import contextlib
 import ctypes
 from collections.abc import Iterator, Sequence
 
@@ -17,12 +18,23 @@ class Ledger:
 
     def __init__(self, log: Log, signer: Signer, trusted: Sequence[VerifierKey] = ()) -> None:
         """`trusted`: keys whose entries are read beside the signer's own."""
-        self.log, self._signer = log, signer
+        self.log, self.signer = log, signer
+        self._also: list[Signer] = []
         self.trusted = (*trusted, signer.key)
 
     def enter(self, statements: Sequence[Statement]) -> int:
         """Sign and append. Returns the index of the first; durable and in the tree. Raises: as `Log.append`."""
-        return self.log.append([signed(statement, [self._signer]) for statement in statements])
+        return self.log.append([signed(statement, [self.signer, *self._also]) for statement in statements])
+
+    @contextlib.contextmanager
+    def signed_also_by(self, signer: Signer) -> Iterator[None]:
+        """Inside, entries have a second signature: a key that takes over signs beside the one that it replaces."""
+        self._also = [signer]
+        self.trusted = (*self.trusted, signer.key)
+        try:
+            yield
+        finally:
+            self._also = []
 
     def since(self, index: int) -> Iterator[tuple[int, Statement]]:
         """Statements from an index on, as far as anybody has appended. Raises: InvalidEntry, LedgerUnavailable."""

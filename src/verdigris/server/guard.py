@@ -81,13 +81,13 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
     Raises: CannotStart, StoreError, RecordsUnavailable, CannotListen, ListenerFailed, TlsUnusable, InvalidActors: then nothing runs.
     """
     folder = _made(settings.state_folder)
-    name = _name_of(folder)
+    name = guard_name(folder)
     clock = GuardClock()
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(contextlib.closing(ChdbStore(folder / "spans")))
         telemetry = LiveTelemetry(store, clock, settle_s=settings.settle_s)
         stack.callback(telemetry.close)
-        records = stack.enter_context(contextlib.closing(Records(_records_url(settings), ledger_opener(settings, folder))))
+        records = stack.enter_context(contextlib.closing(Records(records_url(settings), ledger_opener(settings, folder))))
         refusals = _Refusals(records, name, clock)
         intake = Intake(
             store,
@@ -235,7 +235,7 @@ def _made(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _name_of(folder: Path) -> str:
+def guard_name(folder: Path) -> str:
     """This guard's name, the same after a restart: it stands in the folder."""
     file = folder / "guard-name"
     try:
@@ -263,7 +263,8 @@ def _opener(bind: str | None) -> OpenPlane:
     return open_plane
 
 
-def _records_url(settings: GuardSettings) -> str:
+def records_url(settings: GuardSettings) -> str:
+    """SQLAlchemy's URL of the database of rollouts."""
     if settings.database_url is None:
         return f"sqlite:///{settings.state_folder.resolve() / 'rollouts.sqlite'}"
     _, _, rest = settings.database_url.partition("://")

@@ -23,9 +23,12 @@ class LedgerNotSetUp(VerdigrisError):
     """The guard cannot sign its ledger, or does not know whose ledger it is. Safe: nothing was started and nothing was written."""
 
 
-def ledger_opener(settings: GuardSettings, state_folder: Path) -> OpenLedger:
+def ledger_opener(settings: GuardSettings, state_folder: Path, *, rotating: bool = False) -> OpenLedger:
     """What opens the ledger once the database is there. Raises: LedgerNotSetUp; the opener also KeyUnusable, LedgerDamaged, …."""
     asked = settings.ledger
+    if not rotating and (fresh := waiting_key(asked.key or state_folder / KEY_FILE)).exists():
+        msg = f"a rotation of the ledger's key was interrupted ({fresh} is there); finish it: verdigris key rotate"
+        raise LedgerNotSetUp(msg)
     if settings.database_url is not None and asked.key is None and asked.signer is None:
         msg = (
             "several guards share one ledger in the database: give each of them `ledger.key` (the same file's key, or its own with all "
@@ -59,6 +62,11 @@ def signer_of(asked: LedgerSettings, state_folder: Path, origin: str, *, fresh: 
             raise LedgerNotSetUp(msg)
         return KeySigner(origin, new_key(file))
     return KeySigner(origin, read_key(file))
+
+
+def waiting_key(file: Path) -> Path:
+    """Where the key that is to take over lies until it has."""
+    return file.with_name(f"{file.name}.new")
 
 
 def known_keys(state_folder: Path) -> tuple[VerifierKey, ...]:

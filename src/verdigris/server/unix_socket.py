@@ -41,7 +41,7 @@ def listening(path: Path) -> Iterator[socket.socket]:
     A lock beside it says whether a guard lives: the lock ends with its process, however that ends, so a socket without a
     held lock is a dead guard's and is replaced. Another kind of file is never removed.
     """
-    with _locked(path), reachable(path) as name:
+    with locked(path), reachable(path) as name:
         try:
             _remove_stale(path)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,7 +63,8 @@ def listening(path: Path) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else serves this socket meanwhile. Raises: CannotListen: somebody does."""
     lock = path.with_name(path.name + ".lock")
     try:
         file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
