@@ -50,7 +50,11 @@ def test_what_is_written_is_read_and_replaced_whole(opens: Opens) -> None:
     assert (storage.read("tile/0/000"), storage.head(), storage.commits()) == (None, None, [])
     storage.write("tile/0/000", b"one", durable=True)
     storage.write("tile/0/000", b"two", durable=False)
+    storage.write("tile/0/000.p/1", b"one", durable=False)
+    storage.drop("tile/0/000.p")
+    storage.drop("tile/0/001.p")
     assert opens().read("tile/0/000") == b"two"
+    assert opens().read("tile/0/000.p/1") is None
 
 
 def test_a_head_only_goes_on(opens: Opens) -> None:

@@ -35,13 +35,13 @@ def effects_of_an_append(folder: Path) -> list[str]:
     return counting.effects
 
 
-EFFECTS = 21
+EFFECTS = 23
 
 
 def test_the_matrix_below_has_every_effect(tmp_path: Path) -> None:
     effects = effects_of_an_append(tmp_path)
     assert len(effects) == EFFECTS, effects
-    assert {name.split()[0] for name in effects} == {"commit", "write", "advance", "forget"}
+    assert {name.split()[0] for name in effects} == {"commit", "write", "advance", "forget", "drop"}
 
 
 @pytest.mark.parametrize("happened", [False, True])

@@ -52,6 +52,9 @@ class Failing:
     def write(self, path: str, content: bytes, *, durable: bool) -> None:
         self._effect(f"write {path}", lambda: self.storage.write(path, content, durable=durable))
 
+    def drop(self, folder: str) -> None:
+        self._effect(f"drop {folder}", lambda: self.storage.drop(folder))
+
     def advance(self, size: int, checkpoint: bytes) -> None:
         self._effect(f"advance {size}", lambda: self.storage.advance(size, checkpoint))
 

@@ -4,7 +4,7 @@
     2. commit     link them to the size they follow           from here on they are in the log, whatever happens; one writer wins
     3. publish    bundles and tiles that follow from them     a crash from here on: opening publishes again, to the same bytes
     4. sign       the checkpoint, and replace the old one     readers see the entries from here on
-    5. forget     commits whose entries are in full bundles   durable twice until here
+    5. forget     commits whose entries are in full bundles, and what was partial of these   durable twice until here
 
 Nobody signs a head that was not committed first, so two writers cannot sign two histories.
 """
@@ -251,6 +251,9 @@ class Log:
             for start, end in zip(older, following, strict=False):
                 if end <= full:
                     self.storage.forget(start)
+            for tile in contents:
+                if tile.width == TILE_WIDTH:  # whoever has an older head reads the beginning of the full one
+                    self.storage.drop(f"{tile.path}.p")
 
     def _sign(self) -> None:
         head = Checkpoint(self.origin, self._edge.size, _root(self._edge)).text()

@@ -51,6 +51,11 @@ class LogTables:
                 with contextlib.suppress(IntegrityError), connection.begin_nested():  # another writer has just written the same
                     connection.execute(_FILES.insert().values(path=path, content=content))
 
+    def drop(self, folder: str) -> None:
+        """See `Storage`."""
+        with self._connected() as connection:
+            connection.execute(_FILES.delete().where(_FILES.c.path.startswith(f"{folder}/", autoescape=True)))
+
     def head(self) -> bytes | None:
         """See `Storage`."""
         with self._connected() as connection:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,9 @@ class Storage(Protocol):
 
     def write(self, path: str, content: bytes, *, durable: bool) -> None:
         """Replace it whole: a reader sees the old or the new content. `durable`: it survives a power cut when this returns."""
+
+    def drop(self, folder: str) -> None:
+        """Forget everything that was written under this path; what it says is elsewhere too."""
 
     def head(self) -> bytes | None:
         """The checkpoint, or None before there was one."""
@@ -94,6 +98,11 @@ class LogFolder:
             staged.replace(target)
             if durable:
                 _sync_folders(target.parent, self.folder)
+
+    def drop(self, folder: str) -> None:
+        """See `Storage`."""
+        with _translated(self.folder / folder):
+            shutil.rmtree(self.folder / folder, ignore_errors=True)
 
     def head(self) -> bytes | None:
         """See `Storage`."""
