@@ -12,6 +12,7 @@ VerdigrisError
 ├── rollout     IllegalTransition, UnknownFormat, CannotResume, RecordsUnavailable, Superseded, NotEntered, RolloutError …
 ├── server      CannotStart, CannotListen, InvalidActors, InvalidSettings, LedgerNotSetUp
 ├── audit       NoRecord, NoSuchEntry, CannotExport
+├── witness     CannotServe, StateUnusable
 ├── comparison  AmbiguousIdentity, UnreadableInput
 ├── demo        DemoError …
 └── cli         CannotWrite, NoSuchFile, Stopped, UnreadableFile, WrongLifetime
