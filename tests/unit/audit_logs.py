@@ -112,6 +112,10 @@ class Memory:
     def forget(self, start: int) -> None:
         del self.made[start]
 
+    def drop(self, folder: str) -> None:
+        for path in [path for path in self.files if path.startswith(f"{folder}/")]:
+            del self.files[path]
+
     # -- for the verifier
 
     def names(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from verdigris.demo.errors import DemoFailed
 
 LOOPBACK = "127.0.0.1"
-START_S = 20.0
+START_S = 60.0
 """A process that has not answered by then does not start; Python with OpenTelemetry takes about a second on an idle machine."""
 STOP_S = 5.0
 _LEASH = Path(__file__).with_name("leash.py")

@@ -36,6 +36,7 @@ from verdigris.server.ledger_of import ledger_opener
 from verdigris.server.serving import Serving, TlsFiles, serve_api
 from verdigris.server.settings import GuardSettings
 from verdigris.server.unix_socket import SOCKET_NAME
+from verdigris.server.witnessing import Witnessing
 from verdigris.telemetry.chdb_store import ChdbStore
 from verdigris.telemetry.clock import GuardClock
 from verdigris.telemetry.live import LiveTelemetry
@@ -114,6 +115,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         for background in (
             refusals.run(),
             _entering(records, name),
+            *([Witnessing(records.ledger.log, settings.ledger.witnesses).run()] if records.ledger is not None else []),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
             await stack.enter_async_context(_beside(background))

@@ -15,7 +15,8 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from verdigris.errors import VerdigrisError
-from verdigris.ledger.note import InvalidNote, VerifierKey
+from verdigris.ledger.note import Algorithm, InvalidNote, VerifierKey
+from verdigris.ledger.witness_client import Witness
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.yaml_text import read_yaml
 from verdigris.rollout.surroundings import TAKEOVER_AFTER_S
@@ -55,6 +56,7 @@ class LedgerSettings:
     signer: tuple[str, ...] | None = None
     signer_key: VerifierKey | None = None
     trusted: tuple[VerifierKey, ...] = ()
+    witnesses: tuple[Witness, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,24 @@ class _Api(_Part):
     _address = field_validator("address")(_checked_address)
 
 
+class _Witness(_Part):
+    url: str = Field(pattern=r"^https?://", max_length=500, description="its submission prefix, for example https://witness.example")
+    key: str = Field(description="its verifier key (name+id+key), of the type of cosignatures")
+    ca: str | None = Field(default=None, description="PEM file: whom its certificate must be from; null: the system's authorities")
+
+    @field_validator("key")
+    @classmethod
+    def _cosigns(cls, value: str) -> str:
+        try:
+            key = VerifierKey.parse(value)
+        except InvalidNote as error:
+            raise ValueError(str(error)) from error
+        if key.algorithm is not Algorithm.COSIGNATURE:
+            msg = "this is a log's key, not a witness's: `verdigris witness serve` prints the right one"
+            raise ValueError(msg)
+        return value
+
+
 class _Ledger(_Part):
     folder: str | None = Field(default=None, description="where the log's files are; null: ledger in the state folder")
     origin: str | None = Field(default=None, pattern=r"^[^\s+]{1,200}$", description="the log's name; null: one is made up once")
@@ -182,6 +202,8 @@ class _Ledger(_Part):
     signer: list[str] | None = Field(default=None, min_length=1, description="a command that signs its input instead, for an HSM or a KMS")
     signer_key: str | None = Field(default=None, description="the verifier key (name+id+key) of what the command signs")
     trusted: list[str] = Field(default=[], max_length=100, description="verifier keys of other guards that append to this ledger")
+
+    witnesses: list[_Witness] = Field(default=[], max_length=20, description="who is asked to remember the log's head")
 
     @field_validator("signer_key", "trusted")
     @classmethod
@@ -306,6 +328,7 @@ def _ledger(asked: _Ledger, folder: Path) -> LedgerSettings:
         signer=tuple(asked.signer) if asked.signer else None,
         signer_key=VerifierKey.parse(asked.signer_key) if asked.signer_key else None,
         trusted=tuple(VerifierKey.parse(key) for key in asked.trusted),
+        witnesses=tuple(Witness(one.url, VerifierKey.parse(one.key), folder / one.ca if one.ca else None) for one in asked.witnesses),
     )
 
 

@@ -1,0 +1,37 @@
+"""Asks every control's rule about one rollout. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from verdigris.compliance.answers import Answer, State
+from verdigris.compliance.catalogue import CATALOGUE, Control
+from verdigris.compliance.facts import Entry, EvidenceOf, Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What one rollout says of one control."""
+
+    control: Control
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What one rollout says of all of them, in the order of the catalogue."""
+
+    facts: Facts
+    controls: tuple[Assessed, ...]
+
+    def of(self, state: State) -> tuple[Assessed, ...]:
+        """The controls with one kind of answer."""
+        return tuple(one for one in self.controls if one.answer.state is state)
+
+
+def assess(entries: Sequence[Entry], evidence: EvidenceOf, controls: Sequence[Control] = CATALOGUE) -> Assessment:
+    """The assessment of one rollout from its entries, at least one, in order. `evidence` gives blobs by digest, and has checked them.
+
+    Raises: what `evidence` raises.
+    """
+    facts = Facts(entries, evidence)
+    return Assessment(facts, tuple(Assessed(control, control.rule(facts)) for control in controls))
