@@ -10,6 +10,11 @@ from pathlib import Path
 import rfc8785
 
 from verdigris.audit.record import Entry, Record
+from verdigris.audit.reports import report_files
+from verdigris.compliance.assess import assess
+from verdigris.compliance.oscal import assessment_results, poam
+from verdigris.compliance.sarif import findings_sarif
+from verdigris.compliance.summary import summary
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import KINDS, Kind, Type
 
@@ -31,6 +36,13 @@ entries/   what was written, in order: DSSE envelopes around in-toto statements
 proofs/    that each is in the ledger whose head is `checkpoint` (C2SP tlog-proof)
 evidence/  what entries rest on and what people wrote, by SHA-256; what is missing was erased
 plan.json  what was asked for
+
+Made from these, and signed by nobody:
+
+oscal/          what the rollout says of controls: assessment results, and a draft plan of action and milestones (OSCAL 1.2.1)
+findings.sarif  what the judge found (SARIF 2.1.0)
+report.html     the report for people, also as report.pdf
+summary.json    what holds of the rollout, in one in-toto statement (SVR v0.2); not there while it has not ended
 """
 
 
@@ -55,6 +67,18 @@ def named_by(entries: Sequence[Entry], record: Record) -> Iterator[str]:
             yield from [] if looks is None else json.loads(looks)
 
 
+def documents(entries: Sequence[Entry], record: Record) -> dict[str, bytes]:
+    """What a pack says of a rollout in formats of others, by file name. Raises: EvidenceDamaged."""
+    assessment = assess(entries, record.evidence)
+    made = {
+        "oscal/assessment-results.json": assessment_results(assessment),
+        "oscal/poam.json": poam(assessment),
+        "findings.sarif": findings_sarif(entries, record.evidence),
+        "summary.json": summary(entries, record.evidence),
+    }
+    return {name: content for name, content in made.items() if content is not None}
+
+
 def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
     """Write the pack of one rollout's entries. Returns how many files it has. Raises: CannotExport, EvidenceDamaged."""
     rollout, plan = entries[0].statement.rollout, entries[0].statement.plan
@@ -66,6 +90,8 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
         blob = record.evidence(digest)
         if blob is not None:
             contents["plan.json" if digest == plan else f"evidence/{digest}"] = blob
+    contents |= documents(entries, record)
+    contents |= report_files(record, entries)
     contents["README.txt"] = _README.format(keys="\n".join(f"    {key}" for key in record.keys)).encode()
     manifest = {
         "format": FORMAT, "rollout": rollout, "entries": [entry.index for entry in entries],

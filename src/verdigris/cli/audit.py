@@ -1,6 +1,7 @@
 """`verdigris audit`: what an auditor does with a record. Works on files alone; no guard need run."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,19 @@ import typer
 from rich.console import Console
 
 from verdigris.audit import verify as verifier
-from verdigris.audit.pack import write_pack
-from verdigris.audit.record import KEYS_FILE, LOG_FOLDER, EvidenceFiles, Record, open_record
+from verdigris.audit.pack import CannotExport, write_pack
+from verdigris.audit.record import KEYS_FILE, LOG_FOLDER, Entry, EvidenceFiles, NoSuchEntry, Record, open_record
 from verdigris.audit.replay import Answer, Replayed, replay
+from verdigris.audit.reports import as_html, as_pdf, made_report
 from verdigris.cli.exit_codes import ExitCode
 from verdigris.cli.output import finish
 from verdigris.comparison.terminal import visible
+from verdigris.compliance.answers import State as ControlState
+from verdigris.compliance.assess import Assessed, assess
+from verdigris.compliance.catalogue import CATALOGUE, Control, control_of
+from verdigris.compliance.oscal import assessment_results, poam
+from verdigris.compliance.sarif import findings_sarif
+from verdigris.compliance.summary import summary
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.statement import rfc3339
 from verdigris.server.connection import state_folder
@@ -40,6 +48,34 @@ EXPORT_EPILOG = """[bold]Examples[/]
 POPULATION_EPILOG = """[bold]Examples[/]
 
   verdigris audit population --from 2026-03-01 --to 2026-04-01
+"""
+CONTROL_EPILOG = """[bold]Examples[/]
+
+  verdigris audit control --list
+  verdigris audit control PCI-DSS-4.0.1:6.5.1 --from 2026-03-01 --to 2026-04-01
+  verdigris audit control "NIST-800-53r5:CM-3(2)" --json
+
+[bold]Exit codes[/]: 0 every rollout of the period evidences it, 1 one contradicts it, 2 one does not cover it, or there is none, 64 no such
+control, 66 there is no record.
+"""
+OSCAL_EPILOG = """[bold]Examples[/]
+
+  verdigris audit oscal latest --output oscal
+  verdigris audit oscal latest --json | jq '."assessment-results".results[0].findings'
+
+[bold]Exit codes[/]: 0 nothing is contradicted, 1 a control is, 66 there is no such rollout, 73 a file cannot be written.
+"""
+SARIF_EPILOG = """[bold]Examples[/]
+
+  verdigris audit sarif latest > findings.sarif
+
+[bold]Exit codes[/]: 0 the document was printed (whatever is in it), 66 there is no such rollout.
+"""
+SUMMARY_EPILOG = """[bold]Examples[/]
+
+  verdigris audit summary latest | jq .predicate.properties
+
+[bold]Exit codes[/]: 0 the statement was printed (whatever it says), 66 there is no such rollout, or it has not ended.
 """
 
 app = typer.Typer(
@@ -186,6 +222,147 @@ def export_command(
     return ExitCode.PASS
 
 
+@app.command("control", epilog=CONTROL_EPILOG)
+def control_command(
+    control: Annotated[str | None, typer.Argument(metavar="[CONTROL]", help="Framework, version and identifier.")] = None,
+    since: Annotated[str | None, typer.Option("--from", metavar="DATE", help="Rollouts begun at or after, 2026-03-01 (UTC).")] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Begun before.")] = None,
+    state: State = None,
+    *,
+    listing: Annotated[bool, typer.Option("--list", help="List all controls that are known.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Show what evidence there is for a control, and from which rollouts. Nothing is called compliant: that is the auditor's word."""
+    if listing:
+        _list_controls(as_json=as_json)
+        finish()
+        return ExitCode.PASS
+    asked = None if control is None else control_of(control)
+    if asked is None:
+        msg = "name a control" if control is None else f"there is no control {control!r}"
+        raise typer.BadParameter(f"{msg}; `verdigris audit control --list` lists them")  # noqa: TRY003, EM102  # as Typer shows it
+    first, last = _day(since, 0.0), _day(until, float("inf"))
+    with open_record(state_folder(state)) as record:
+        found = {
+            str(entries[0].statement.rollout): assess(entries, record.evidence, (asked,)).controls[0]
+            for entries in _by_rollout(record) if first <= entries[0].statement.unix_nano / 1e9 < last
+        }  # fmt: skip
+    if as_json:
+        told = [{"rollout": name, **_answer(one)} for name, one in found.items()]
+        typer.echo(json.dumps({"schema": "verdigris.control/1", **_control(asked), "rollouts": told}, indent=2))
+    else:
+        typer.echo(f"{asked.key}: {asked.title} ({asked.framework.value.name} {asked.framework.value.version})")
+        for name, one in found.items():
+            typer.echo(f"{name}  {one.answer.state.value}{_where(one.answer.entries)}: {visible(one.answer.why)}")
+            for part in one.answer.lacking:
+                typer.echo(f"    not shown: {part}")
+        count = {state: sum(one.answer.state is state for one in found.values()) for state in ControlState}
+        typer.echo(f"{len(found)} rollouts: " + ", ".join(f"{number} {state.value}" for state, number in count.items()))
+    finish()
+    states = {one.answer.state for one in found.values()}
+    if ControlState.CONTRADICTED in states:
+        return ExitCode.FAIL
+    return ExitCode.PASS if states == {ControlState.EVIDENCED} else ExitCode.NOT_ENOUGH_DATA
+
+
+@app.command("oscal", epilog=OSCAL_EPILOG)
+def oscal_command(
+    rollout: Rollout,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Where assessment-results.json and poam.json go.")] = None,
+    state: State = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the assessment results instead.")] = False,
+) -> int:
+    """Write what a rollout says of controls as OSCAL 1.2.1: assessment results, and a draft plan of action and milestones."""
+    if (output is None) is not as_json:
+        msg = "say where the documents go (--output DIR), or print one (--json)"
+        raise typer.BadParameter(msg)
+    with open_record(state_folder(state)) as record:
+        assessment = assess(record.of(rollout), record.evidence)
+    if output is None:
+        typer.echo(assessment_results(assessment).decode(), nl=False)
+    else:
+        files = {"assessment-results.json": assessment_results(assessment), "poam.json": poam(assessment)}
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                (output / name).write_bytes(content)
+        except OSError as error:
+            msg = f"{output} cannot be written: {error.strerror or error}"
+            raise CannotExport(msg) from error
+        count = ", ".join(f"{len(assessment.of(one))} {one.value}" for one in ControlState)
+        typer.echo(f"{output}: {', '.join(files)}; controls: {count}")
+    finish()
+    return ExitCode.FAIL if assessment.of(ControlState.CONTRADICTED) else ExitCode.PASS
+
+
+@app.command("sarif", epilog=SARIF_EPILOG)
+def sarif_command(rollout: Rollout, state: State = None) -> int:
+    """Print what the judge found in a rollout as SARIF 2.1.0."""
+    with open_record(state_folder(state)) as record:
+        typer.echo(findings_sarif(record.of(rollout), record.evidence).decode(), nl=False)
+    finish()
+    return ExitCode.PASS
+
+
+@app.command("summary", epilog=SUMMARY_EPILOG)
+def summary_command(rollout: Rollout, state: State = None) -> int:
+    """Print what holds of a rollout that has ended, as an in-toto statement (Simple Verification Result v0.2)."""
+    with open_record(state_folder(state)) as record:
+        entries = record.of(rollout)
+        statement = summary(entries, record.evidence)
+    if statement is None:
+        msg = f"the rollout {entries[0].statement.rollout} has not ended: there is nothing to sum up yet"
+        raise NoSuchEntry(msg)
+    typer.echo(statement.decode())
+    finish()
+    return ExitCode.PASS
+
+
+def _list_controls(*, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"schema": "verdigris.controls/1", "controls": [_control(one) for one in CATALOGUE]}, indent=2))
+        return
+    width = max(len(one.key) for one in CATALOGUE)
+    for one in CATALOGUE:
+        typer.echo(f"{one.key:<{width}}  {one.title}")
+
+
+def _by_rollout(record: Record) -> Sequence[Sequence[Entry]]:
+    """The entries of each rollout, the rollouts in the order in which they began."""
+    found: dict[str, list[Entry]] = {}
+    for entry in record.entries():
+        if entry.statement.rollout is not None:
+            found.setdefault(entry.statement.rollout, []).append(entry)
+    return list(found.values())
+
+
+def _control(control: Control) -> dict[str, object]:
+    edition = control.framework.value
+    return {
+        "control": control.key, "framework": edition.name, "version": edition.version, "identifier": control.identifier,
+        "title": control.title,
+    }  # fmt: skip
+
+
+def _answer(one: Assessed) -> dict[str, object]:
+    answer = one.answer
+    return {"state": answer.state.value, "entries": list(answer.entries), "why": answer.why, "lacking": list(answer.lacking)}
+
+
+def _where(entries: Sequence[int]) -> str:
+    """Indices for people: what follows on each other as one range."""
+    if not entries:
+        return ""
+    ranges: list[list[int]] = []
+    for index in entries:
+        if ranges and ranges[-1][-1] + 1 == index:
+            ranges[-1] = [ranges[-1][0], index]
+        else:
+            ranges.append([index, index])
+    return " by entries " + ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in ranges)
+
+
 def _ending(found: list[Replayed]) -> str:
     same = sum(one.answer is Answer.SAME for one in found)
     return f"{same} of {len(found)} verdicts are the same again, byte by byte" if found else "the rollout has no verdict"
@@ -210,3 +387,39 @@ def _day(text: str | None, default: float) -> float:
     except ValueError as error:
         msg = f"{text!r} is no day; write 2026-03-01"
         raise typer.BadParameter(msg) from error
+
+
+REPORT_EPILOG = """[bold]Examples[/]
+
+  verdigris audit report latest --html report.html
+  verdigris audit report 20260921-141320-d367 --html report.html --pdf report.pdf
+
+[bold]Exit codes[/]: 0 written (whatever it says), 66 there is no such rollout, 73 a file cannot be written.
+"""
+
+
+@app.command("report", epilog=REPORT_EPILOG)
+def report_command(
+    rollout: Rollout,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as one HTML file that needs nothing else.")] = None,
+    pdf: Annotated[Path | None, typer.Option("--pdf", metavar="FILE", help="Write it as a PDF.")] = None,
+    state: State = None,
+) -> int:
+    """Write the report of one rollout for people: what changed, who asked, what was seen and decided, how it ended, how to verify it."""
+    if html is None and pdf is None:
+        msg = "say where the report goes: --html FILE, --pdf FILE, or both"
+        raise typer.BadParameter(msg)
+    with open_record(state_folder(state)) as record:
+        report = made_report(record, record.of(rollout))
+    said = Console(stderr=True)
+    for file, made in ((html, as_html), (pdf, as_pdf)):
+        if file is None:
+            continue
+        content = made(report)
+        try:
+            file.write_bytes(content)
+        except OSError as error:
+            msg = f"{file} cannot be written: {error.strerror or error}"
+            raise CannotExport(msg) from error
+        said.print(f"{file}: {len(content):,} bytes", highlight=False, markup=False, soft_wrap=True)
+    return ExitCode.PASS

@@ -1,0 +1,499 @@
+"""What one rollout's entries and evidence tell, as values: everything that a report says, and nothing of how it looks. Pure.
+
+Evidence may have been erased, or be damaged: then what it said is None here, and `Story.gaps` says so. Nothing is made up in its place.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from verdigris.audit.record import Entry
+from verdigris.audit.seen import Seen, seen
+from verdigris.judge.windows import Operation
+from verdigris.ledger.entry_kinds import KINDS, Kind, Type, Value
+from verdigris.ledger.evidence import EvidenceDamaged
+from verdigris.ledger.statement import NANO, ActorKind, Outcome
+from verdigris.rollout.evidence import Look
+
+Evidence = Callable[[str], bytes | None]
+
+APPROVALS = frozenset({Kind.APPROVAL_GIVEN, Kind.APPROVAL_REFUSED, Kind.APPROVAL_WITHDRAWN, Kind.FREEZE_OVERRIDDEN})
+SAID_MAX = 12
+"""So many numbers of entries are listed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry. `actor` and `text` are None where they were erased. `person`: not the guard."""
+
+    index: int
+    sequence: int
+    unix_nano: int
+    kind: Kind
+    outcome: Outcome
+    actor: str | None
+    person: bool
+    text: str | None
+    late: bool
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A candidate weight that the plan has, and what it asks for. None: the plan does not say."""
+
+    weight_percent: float | None
+    minimum_s: float | None
+    maximum_s: float | None
+    passed: bool
+    candidate_requests: int
+    approval: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was to change, in the plan's words. None: the plan does not say."""
+
+    name: str | None = None
+    reason: str | None = None
+    security_impact: str | None = None
+    rollback_plan: str | None = None
+    ticket: str | None = None
+    author: str | None = None
+    baseline: str | None = None
+    candidate: str | None = None
+    adapter: str | None = None
+    steps: tuple[PlannedStep, ...] = ()
+    bake_s: float | None = None
+    alpha: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing that was found to be wrong. `known`: its numbers are known; else the judgement was erased and only the entry is left."""
+
+    sentence: str | None
+    severity: str
+    signal: str
+    known: bool = False
+    measure: str = ""
+    unit: str = ""
+    baseline: float | None = None
+    candidate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    log_e: float = 0.0
+    threshold: float = 0.0
+    baseline_requests: int = 0
+    candidate_requests: int = 0
+    follows_from: str | None = None
+    operation: Operation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """How far one question was answered: `log_e` of `threshold` nats is a finding."""
+
+    signal: str
+    place: str
+    log_e: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One verdict. `known`: its judgement is still kept."""
+
+    line: Line
+    verdict: str
+    known: bool
+    windows: int
+    baseline_traces: int
+    candidate_traces: int
+    judge: str
+    judgement: str
+    findings: tuple[Found, ...] = ()
+    causes: tuple[str, ...] = ()
+    strengths: tuple[Strength, ...] = ()
+    notes: tuple[str, ...] = ()
+    unanswered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """The candidate's share of the traffic in percent. None: nobody could tell."""
+
+    unix_nano: int
+    percent: float | None
+
+
+class GapKind(StrEnum):
+    """Why something is not, or not fully, in the record."""
+
+    OPEN = "open"
+    GAP = "gap"
+    LATE = "late"
+    ERASED = "erased"
+    DAMAGED = "damaged"
+    UNSIGNED = "unsigned"
+    CLOCK = "clock"
+    UNSEEN = "unseen"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that a reader must know is missing, late or weak, in a sentence."""
+
+    kind: GapKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One rollout, from its record."""
+
+    rollout: str
+    plan: str
+    lines: tuple[Line, ...]
+    change: Change | None
+    verdicts: tuple[Judged, ...]
+    intended: tuple[Weight, ...]
+    observed: tuple[Weight, ...]
+    seen: Seen
+    gaps: tuple[Gap, ...]
+    checkpoint: str = ""
+    keys: tuple[str, ...] = ()
+    log_size: int = field(default=0)
+
+    def of(self, *kinds: Kind) -> tuple[Line, ...]:
+        """The entries of these kinds."""
+        return tuple(line for line in self.lines if line.kind in kinds)
+
+    @property
+    def begun_unix_nano(self) -> int:
+        """When the plan was submitted."""
+        return self.lines[0].unix_nano
+
+    @property
+    def last_unix_nano(self) -> int:
+        """When the last entry was made."""
+        return max(line.unix_nano for line in self.lines)
+
+    @property
+    def ended(self) -> Line | None:
+        """The entry that ends it; None: it is open."""
+        return next(iter(self.of(Kind.ROLLOUT_ENDED)), None)
+
+    @property
+    def ending(self) -> str | None:
+        """Committed or rolled back; None: open."""
+        return None if self.ended is None else str(self.ended.values["phase"])
+
+    @property
+    def read_back(self) -> Line | None:
+        """What the proxy said last of its weights."""
+        said = self.of(Kind.WEIGHT_OBSERVED, Kind.ROLLBACK_OBSERVED, Kind.COMMIT_OBSERVED)
+        return said[-1] if said else None
+
+    @property
+    def turned(self) -> Line | None:
+        """The transition that decided how it ends: toward the return, or toward the commit."""
+        phases = [line for line in self.of(Kind.PHASE) if line.values["to"] in {"returning", "committing"}]
+        return phases[-1] if phases else None
+
+    @property
+    def decisive(self) -> Judged | None:
+        """The verdict that decided: the last one that stopped the candidate, else the last."""
+        stopping = [one for one in self.verdicts if one.verdict in {"FAIL", "BLIND"}]
+        return (stopping or self.verdicts or (None,))[-1]
+
+    @property
+    def exposed_s(self) -> float | None:
+        """How long the candidate had traffic and was on trial; None: it never had any."""
+        first = next((one for one in self.of(Kind.WEIGHT_OBSERVED) if one.values["candidatePercent"]), None)
+        if first is None:
+            return None
+        last = self.of(Kind.ROLLBACK_OBSERVED, Kind.COMMIT_OBSERVED)
+        return ((last[-1].unix_nano if last else self.last_unix_nano) - first.unix_nano) / NANO
+
+    @property
+    def return_s(self) -> float | None:
+        """From the verdict that stopped the candidate to the baseline's weight being read back."""
+        back = [one for one in self.of(Kind.ROLLBACK_OBSERVED) if one.values["candidatePercent"] == 0]
+        if not back or self.decisive is None or self.decisive.verdict not in {"FAIL", "BLIND"}:
+            return None
+        return (back[-1].unix_nano - self.decisive.line.unix_nano) / NANO
+
+
+def tell(entries: Sequence[Entry], evidence: Evidence, *, checkpoint: str = "", keys: Sequence[str] = (), log_size: int = 0) -> Story:
+    """The story of one rollout's entries. `evidence` gives blobs by digest; None or `EvidenceDamaged` where one cannot be had.
+
+    Raises: ValueError: there is no entry, or they are not of one rollout.
+    """
+    rollouts = {entry.statement.rollout for entry in entries}
+    if len(rollouts) != 1 or None in rollouts:
+        msg = f"a story is told of one rollout, and these entries are of {len(rollouts)}"
+        raise ValueError(msg)
+    blobs = _Blobs(evidence)
+    lines = tuple(_line(entry, blobs) for entry in entries)
+    first = entries[0].statement
+    change = _change(blobs.document(first.plan or "", "the plan"))
+    verdicts = tuple(_judged(line, lines, blobs) for line in lines if line.kind is Kind.VERDICT)
+    operations = dict.fromkeys(f.operation for v in verdicts for f in v.findings if f.operation is not None)
+    looks = seen(_looks(lines, blobs), tuple(operations))
+    gaps = (*_gaps(entries, lines), *_unseen(lines, verdicts), *blobs.gaps())
+    return Story(
+        str(first.rollout), str(first.plan), lines, change, verdicts, tuple(_intended(lines)), tuple(_observed(lines)), looks, gaps,
+        checkpoint, tuple(keys), log_size,
+    )  # fmt: skip
+
+
+class _Blobs:
+    """Evidence as it is asked for, remembering what was not there."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._lost: dict[tuple[GapKind, str], dict[str, None]] = {}
+
+    def get(self, digest: str, what: str) -> bytes | None:
+        kind = GapKind.ERASED
+        try:
+            blob = self._evidence(digest)
+        except EvidenceDamaged:
+            blob, kind = None, GapKind.DAMAGED
+        if blob is None:
+            self._lost.setdefault((kind, what), {})[digest] = None
+        return blob
+
+    def document(self, digest: str, what: str) -> Any:
+        """JSON; None where it is not there, or is no JSON."""
+        blob = self.get(digest, what)
+        try:
+            return None if blob is None else json.loads(blob)
+        except (ValueError, RecursionError):
+            self._lost.setdefault((GapKind.DAMAGED, what), {})[digest] = None
+            return None
+
+    def unreadable(self, digest: str, what: str) -> None:
+        """It is there, and is not what it should be."""
+        self._lost.setdefault((GapKind.DAMAGED, what), {})[digest] = None
+
+    def gaps(self) -> Iterator[Gap]:
+        for (kind, what), digests in self._lost.items():
+            names = list(digests)
+            listed = ", ".join(name[:16] for name in names[:SAID_MAX]) + (" …" if len(names) > SAID_MAX else "")
+            why = (
+                "was erased or never kept; its digest stays in the ledger"
+                if kind is GapKind.ERASED
+                else "cannot be read: it is damaged or was changed"
+            )
+            times = f" ({len(names)} times)" if len(names) > 1 else ""
+            yield Gap(kind, f"{what[0].upper()}{what[1:]}{times} {why}: SHA-256 {listed}.")
+
+
+def _line(entry: Entry, blobs: _Blobs) -> Line:
+    said = entry.statement
+    card = blobs.document(said.actor.card, "the name of an actor")
+    details = None if said.details is None else blobs.document(said.details, "what an entry says in words")
+    return Line(
+        entry.index, said.sequence, said.unix_nano, said.kind, said.outcome, _text(card, "name"), said.actor.kind is ActorKind.PERSON,
+        _text(details, "text"), said.late, said.values,
+    )  # fmt: skip
+
+
+def _at(document: Any, *path: str) -> Any:
+    """What is at a path in JSON; None where there is nothing. What was written by another version may have another shape."""
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def _text(document: Any, *path: str) -> str | None:
+    found = _at(document, *path)
+    return found if isinstance(found, str) else None
+
+
+def _number(document: Any, *path: str) -> float | None:
+    found = _at(document, *path)
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def _rows(document: Any, *path: str) -> list[Any]:
+    found = _at(document, *path)
+    return found if isinstance(found, list) else []
+
+
+def _change(plan: Any) -> Change | None:
+    if not isinstance(plan, dict):
+        return None
+    steps = tuple(
+        PlannedStep(
+            _number(step, "weight"), _number(step, "minimum"), _number(step, "maximum"), _at(step, "require", "pass") is True,
+            int(_number(step, "require", "requests") or 0), _text(step, "gate") == "approval",
+        )
+        for step in _rows(plan, "steps")
+    )  # fmt: skip
+    return Change(
+        name=_text(plan, "name"),
+        reason=_text(plan, "change", "reason"),
+        security_impact=_text(plan, "change", "security_impact"),
+        rollback_plan=_text(plan, "change", "rollback_plan"),
+        ticket=_text(plan, "change", "ticket"),
+        author=_text(plan, "change", "author"),
+        baseline=_text(plan, "baseline", "slot"),
+        candidate=_text(plan, "candidate", "slot"),
+        adapter=_text(plan, "traffic", "adapter"),
+        steps=steps,
+        bake_s=_number(plan, "bake", "for"),
+        alpha=_number(plan, "objectives", "defaults", "alpha"),
+    )
+
+
+def _judged(line: Line, lines: Sequence[Line], blobs: _Blobs) -> Judged:
+    values = line.values
+    document = blobs.document(str(values["judgement"]), "the judgement behind a verdict")
+    known = isinstance(document, dict)
+    return Judged(
+        line, str(values["verdict"]), known, _count(values, "windows"), _count(values, "baselineTraces"), _count(values, "candidateTraces"),
+        f"{values['judgeVersion']} ({str(values['judge'])[:12]})", str(values["judgement"]),
+        tuple(_findings(document)) if known else tuple(_entered(line, lines)),
+        tuple(filter(None, (_cause(one) for one in _rows(document, "causes")))),
+        tuple(_strengths(document)),
+        tuple(note for note in _rows(document, "notes") if isinstance(note, str)),
+        len(_rows(document, "missing")),
+    )  # fmt: skip
+
+
+def _count(values: Mapping[str, Value], name: str) -> int:
+    value = values.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _entered(verdict: Line, lines: Sequence[Line]) -> Iterator[Found]:
+    """The findings that have entries of their own right after their verdict's: all that is left of them without the judgement."""
+    for line in lines:
+        if line.sequence > verdict.sequence:
+            if line.kind is not Kind.FINDING:
+                return
+            yield Found(line.text, str(line.values["severity"]), str(line.values["signal"]))
+
+
+def _findings(judgement: Any) -> Iterator[Found]:
+    for one in _rows(judgement, "findings"):
+        yield Found(
+            sentence=_text(one, "sentence"),
+            severity=_text(one, "severity") or "",
+            signal=_text(one, "signal") or "",
+            known=True,
+            measure=_text(one, "effect", "measure") or "",
+            unit=_text(one, "effect", "unit") or "",
+            baseline=_number(one, "effect", "baseline"),
+            candidate=_number(one, "effect", "candidate"),
+            low=_number(one, "effect", "low"),
+            high=_number(one, "effect", "high"),
+            log_e=_number(one, "evidence", "log_e") or 0.0,
+            threshold=_number(one, "evidence", "threshold") or 0.0,
+            baseline_requests=int(_number(one, "evidence", "baseline_requests") or 0),
+            candidate_requests=int(_number(one, "evidence", "candidate_requests") or 0),
+            follows_from=_text(one, "follows_from"),
+            operation=_operation(_at(one, "operation")),
+        )
+
+
+def _operation(document: Any) -> Operation | None:
+    names = [_text(document, name) for name in ("service", "kind", "name")]
+    return Operation(*(name or "" for name in names)) if any(names) else None
+
+
+def _cause(cause: Any) -> str | None:
+    service, why, share = _text(cause, "service"), _text(cause, "why"), _number(cause, "share")
+    if service is None:
+        return None
+    part = "" if share is None else f" ({100 * share:.0f} % of the excess)"
+    return f"{service}{part}: {why or 'no reason is given'}"
+
+
+def _strengths(judgement: Any) -> Iterator[Strength]:
+    for one in _rows(judgement, "evidence"):
+        operation, edge = _operation(_at(one, "operation")), _at(one, "edge")
+        caller, callee = _operation(_at(edge, "caller")), _operation(_at(edge, "callee"))
+        place = f"{caller} → {callee}" if caller and callee else str(operation or "all operations")
+        yield Strength(_text(one, "signal") or "", place, _number(one, "log_e") or 0.0, _number(one, "threshold") or 0.0)
+
+
+def _looks(lines: Sequence[Line], blobs: _Blobs) -> Iterator[Look]:
+    """Every look that a verdict names, each once."""
+    lists = (blobs.document(str(line.values["looks"]), "the list of looks of a verdict") for line in lines if line.kind is Kind.VERDICT)
+    for digest in dict.fromkeys(digest for listed in lists if isinstance(listed, list) for digest in listed if isinstance(digest, str)):
+        blob = blobs.get(digest, "the windows of a look")
+        if blob is None:
+            continue
+        try:
+            yield Look.from_bytes(blob)
+        except (ValueError, KeyError, TypeError):
+            blobs.unreadable(digest, "the windows of a look")
+
+
+def _intended(lines: Sequence[Line]) -> Iterator[Weight]:
+    for line in lines:
+        if line.kind in {Kind.WEIGHT_INTENDED, Kind.COMMIT_INTENDED}:
+            yield Weight(line.unix_nano, _number(line.values, "candidatePercent"))
+        elif line.kind is Kind.ROLLBACK_INTENDED:
+            yield Weight(line.unix_nano, 0.0)
+
+
+def _observed(lines: Sequence[Line]) -> Iterator[Weight]:
+    for line in lines:
+        if line.kind in {Kind.WEIGHT_OBSERVED, Kind.COMMIT_OBSERVED, Kind.ROLLBACK_OBSERVED}:
+            yield Weight(line.unix_nano, _number(line.values, "candidatePercent"))
+
+
+def _gaps(entries: Sequence[Entry], lines: Sequence[Line]) -> Iterator[Gap]:
+    """What the entries themselves say of what is missing, late or weak."""
+    if not any(line.kind is Kind.ROLLOUT_ENDED for line in lines):
+        yield Gap(GapKind.OPEN, "The rollout has no end in the record: how it ended is an open question.")
+    for expected, line in enumerate(lines, 1):
+        if line.sequence != expected:
+            yield Gap(GapKind.GAP, f"Entries are missing: number {expected} is expected, and number {line.sequence} follows.")
+            break
+    late = [line.index for line in lines if line.late]
+    if late:
+        yield Gap(GapKind.LATE, f"Entered after the act, because the ledger could not be written then: {_entries(late)}.")
+    if not any(line.kind in APPROVALS for line in lines):
+        text = "No approval is signed in this record. What is said of consent is what the guard was told."
+        yield Gap(GapKind.UNSIGNED, text)
+    unsure = [entry.index for entry in entries if not entry.statement.clock.synchronised]
+    if unsure:
+        which = "every entry" if len(unsure) == len(lines) else _entries(unsure)
+        yield Gap(GapKind.CLOCK, f"The operating system did not say that its clock was synchronised: {which}.")
+    due = {line.values["of"] for line in lines if line.kind is Kind.REVIEW_DUE}
+    done = {line.values["of"] for line in lines if line.kind is Kind.REVIEW_DONE}
+    if due - done:
+        yield Gap(GapKind.REVIEW, f"{len(due - done)} review of a break-glass action is due and not done.")
+
+
+def _unseen(lines: Sequence[Line], verdicts: Sequence[Judged]) -> Iterator[Gap]:
+    """What nobody looked at, or could see."""
+    if not verdicts:
+        yield Gap(GapKind.UNSEEN, "There is no verdict: nothing was judged.")
+    blind = [line.index for line in lines if line.kind is Kind.TELEMETRY_BLIND]
+    if blind:
+        yield Gap(GapKind.UNSEEN, f"The candidate could not be seen for a time: {_entries(blind)}.")
+    unknown = [line.index for line in lines if "candidatePercent" in KINDS[line.kind] and line.values.get("candidatePercent", 0) is None]
+    if unknown:
+        yield Gap(GapKind.UNSEEN, f"The proxy's weight could not be read back at the time: {_entries(unknown)}.")
+    erased = sum(
+        len(value) for line in lines if line.kind is Kind.EVIDENCE_ERASED for name, value in line.values.items()
+        if KINDS[line.kind][name].type is Type.DIGESTS and isinstance(value, tuple)
+    )  # fmt: skip
+    if erased:
+        yield Gap(GapKind.ERASED, f"{erased} pieces of evidence were erased, and the ledger says so.")
+
+
+def _entries(indices: Sequence[int]) -> str:
+    listed = ", ".join(str(index) for index in indices[:SAID_MAX])
+    more = f" and {len(indices) - SAID_MAX} more" if len(indices) > SAID_MAX else ""
+    return f"{'entry' if len(indices) == 1 else 'entries'} {listed}{more}"
