@@ -66,9 +66,7 @@ def main() -> None:
     parser.add_argument("--folder", default=None)
     given = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
-    print(
-        "| entries | append alone, ms (p99) | appends/s, 50 together | proof, ms | tree verified, s | audit verify, s | Go, s | bytes each |"
-    )
+    print("| entries | alone, ms (p99) | appends/s, 50 at once | proof, ms | tree, s | audit verify, s | Go, s | bytes each |")
     print("|---:|---:|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         signer = KeySigner(ORIGIN, Ed25519PrivateKey.generate())

@@ -107,7 +107,7 @@ def test_a_bake_ends_when_it_was_watched_and_its_last_window_looked_at() -> None
 @pytest.mark.parametrize("unwatched", [{"in_force_s": 1.0}, {"looks": 0}, {"requests": 0}])
 def test_nothing_is_committed_on_a_bake_that_nobody_watched(unwatched: dict[str, int]) -> None:
     """A guard that comes back after a while, and a clock that is set: the wall clock says that the bake is over."""
-    assert decide(PLAN, BAKING, seen(3600, Outcome.PASS, **({"requests": 9} | unwatched))).event is not Event.BAKED  # type: ignore[arg-type]
+    assert decide(PLAN, BAKING, seen(3600, Outcome.PASS, **({"requests": 9} | unwatched))).event is not Event.BAKED
 
 
 def test_what_was_shown_at_one_step_does_not_pass_the_next() -> None:

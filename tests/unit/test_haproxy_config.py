@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.required import missing
 from tests.unit.plans import plan
 
 from verdigris.plan.plan import Environment, Plan, Setting, Traffic
@@ -27,7 +28,7 @@ def haproxy_plan(settings: Mapping[str, Setting] | None = None, lease_s: float =
 def test_haproxy_accepts_it_without_a_warning(tmp_path: Path, with_users: bool) -> None:  # noqa: FBT001
     haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
     if haproxy is None:
-        pytest.skip("there is no haproxy here; scripts/setup-servers installs it")
+        missing("haproxy", "there is no haproxy here; scripts/setup-servers installs it")
     if not re.fullmatch(r"[A-Za-z0-9_./+-]+", str(tmp_path)):
         pytest.skip("the temporary folder's name needs quoting")
     (tmp_path / "users.pub").write_bytes(new_key()[1])

@@ -151,6 +151,7 @@ def test_every_phase_has_an_exit_code(guard: Guard) -> None:
     assert {phase for phase, code in codes.items() if code == 1} == {Phase.ROLLED_BACK, Phase.RETURNING}
     assert {phase for phase, code in codes.items() if code == 2} == {Phase.HOLDING, Phase.FROZEN, Phase.WAITING_FOR_APPROVAL}
     assert exit_of(replace(status, phase=Phase.RETURNING, verdict=Outcome.BLIND)) is ExitCode.BLIND
+    assert exit_of(replace(status, cannot_resume="another version began it")) is ExitCode.NOT_ENOUGH_DATA
 
 
 def test_steering_asks_in_ones_own_name_with_the_reason(guard: Guard) -> None:

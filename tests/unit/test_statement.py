@@ -73,7 +73,7 @@ def test_a_flipped_bit_is_refused(statement: Statement, data: st.DataObject) -> 
 def test_no_bytes_break_the_reader(content: bytes) -> None:
     for read in (Statement.from_payload, lambda b: opened(b, [signer().key])):
         with pytest.raises(InvalidEntry):
-            read(content)  # type: ignore[operator]
+            read(content)
 
 
 ONE = Statement(
@@ -85,13 +85,26 @@ ONE = Statement(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sequence": True}, {"sequence": 1.5}, {"sequence": 0}, {"late": "4111 1111 1111 1111"}, {"clock": Clock("yes")},  # type: ignore[arg-type]
-        {"clock": Clock(synchronised=True, error_ms="much")}, {"details": "jane"}, {"based_on": ("jane",)}, {"plan": None}, {"rollout": "jane.doe"},  # type: ignore[arg-type]
-        {"rollout": None}, {"actor": Actor(ActorKind.PERSON, "jane")}, {"values": {"phase": "jane"}}, {"values": {}},
-        {"values": {"phase": "committed", "note": "jane"}}, {"based_on": (D,) * 201}, {"unix_nano": -1},
+        {"sequence": True},
+        {"sequence": 1.5},
+        {"sequence": 0},
+        {"late": "4111 1111 1111 1111"},
+        {"clock": Clock("yes")},  # type: ignore[arg-type]
+        {"clock": Clock(synchronised=True, error_ms="much")},  # type: ignore[arg-type]
+        {"details": "jane"},
+        {"based_on": ("jane",)},
+        {"plan": None},
+        {"rollout": "jane.doe"},
+        {"rollout": None},
+        {"actor": Actor(ActorKind.PERSON, "jane")},
+        {"values": {"phase": "jane"}},
+        {"values": {}},
+        {"values": {"phase": "committed", "note": "jane"}},
+        {"based_on": (D,) * 201},
+        {"unix_nano": -1},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_there_is_no_place_for_what_somebody_wrote(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidEntry):
         dataclasses.replace(ONE, **changes)
@@ -99,13 +112,14 @@ def test_there_is_no_place_for_what_somebody_wrote(changes: dict[str, Any]) -> N
 
 def test_every_kind_refuses_every_other_value() -> None:
     for kind, fields in KINDS.items():
-        right = {name: {Type.COUNT: 1, Type.NUMBER: 1.5, Type.FLAG: True, Type.DIGEST: D, Type.DIGESTS: (D,), Type.VERSION: "1.0",
+        right: dict[str, Any] = {name: {Type.COUNT: 1, Type.NUMBER: 1.5, Type.FLAG: True, Type.DIGEST: D, Type.DIGESTS: (D,), Type.VERSION: "1.0",
                         Type.WORD: (spec.words or ("",))[0]}[spec.type] for name, spec in fields.items()}  # fmt: skip
         good = dataclasses.replace(ONE, kind=kind, values=right)
         for name in fields:
             for wrong in ("jane", math.nan, math.inf, 2**53, b"x", [D], {"a": 1}, -(2**60)):
+                changed: dict[str, Any] = {**right, name: wrong}
                 with pytest.raises(InvalidEntry):
-                    dataclasses.replace(good, values={**right, name: wrong})
+                    dataclasses.replace(good, values=changed)
 
 
 def test_what_nobody_signed_is_not_in_an_envelope() -> None:

@@ -43,7 +43,7 @@ STATUS = RolloutStatus(
         MissingStatus("records server DELETE /", "errors", 0, 300, None),
     ),
     waiting_for="evidence for a PASS at 25 %", waiting_until_unix_s=NOW + 600, windows=84, late_spans=12, clock_skew_s=-0.021,
-    notes=("Instance green-2 answers 40 % of the requests.",),
+    notes=("Instance green-2 answers 40 % of the requests.",), proxy_clock_offset_s=-0.25,
 )  # fmt: skip
 FINDING = FindingStatus("F1", "exclusive latency", "critical", "eligibility", "Half of the calls take 290 ms longer.")
 EVENTS = tuple(RolloutEvent(n, NOW - 10 + n, "phase", "guard-a", f"event {n}", {}) for n in range(1, 9))
@@ -73,7 +73,8 @@ def test_it_says_where_the_rollout_stands() -> None:
         "  and 1 question without any",
         "    0 of 300  no requests come  errors · records server DELETE /",
         "  120 of 400   3 min 10 s more  latency · portal server GET /",
-        "telemetry  84 windows · 12 late spans · clocks differ by 21 ms",
+        "telemetry  84 windows · 12 late spans · clocks differ by 21 ms · the proxy's",
+        "           clock by 250 ms",
         "notes      Instance green-2 answers 40 % of the requests.",
         "phase             event 8 (guard-a)",
     ):
@@ -106,7 +107,7 @@ def test_a_reason_is_told_once() -> None:
 
 
 def test_what_is_not_known_is_not_drawn_as_nothing() -> None:
-    text = "\n".join(drawn(replace(STATUS, observed_percent=None, verdict=None, clock_skew_s=None, summary="")))
+    text = "\n".join(drawn(replace(STATUS, observed_percent=None, verdict=None, clock_skew_s=None, proxy_clock_offset_s=None, summary="")))
     assert "observed: the proxy does not tell" in text
     assert "verdict    none yet" in text
     assert "clocks" not in text
@@ -176,6 +177,7 @@ def test_no_name_reaches_the_terminal_as_it_came_and_every_line_fits(data: st.Da
         findings=(FindingStatus(name(), name(), name(), name(), name()),),
         missing=tuple(MissingStatus(name(), name(), count(), count(), data.draw(st.none() | NUMBERS)) for _ in range(2)),
         windows=count(), late_spans=count(), clock_skew_s=data.draw(st.none() | NUMBERS), notes=(name(), name()),
+        proxy_clock_offset_s=data.draw(st.none() | NUMBERS), cannot_resume=name(),
     )  # fmt: skip
     events = (RolloutEvent(1, number(), name(), name(), name(), {}),)
     width = data.draw(st.integers(40, 130))
@@ -243,6 +245,20 @@ def test_shares_are_never_rounded_to_nothing_or_to_all() -> None:
     ]  # fmt: skip
     assert share_text(0, 0) == ""
     assert percent_text(5) == "5 %"
+
+
+def test_what_this_guard_cannot_resume_is_said_everywhere() -> None:
+    why = "this version of the guard cannot read the plan; use the version that began it"
+    stuck = replace(STATUS, cannot_resume=why, waiting_for="", observed_percent=None)
+    assert f"CANNOT RESUME  {why}" in " ".join(" ".join(line.split()) for line in drawn(stuck)).replace("CANNOT RESUME ", "CANNOT RESUME  ")
+    assert not any(line.startswith("lease") for line in drawn(stuck)), "nobody renews one"
+    assert f"cannot be resumed: {why}" in changes(STATUS, stuck)
+    assert changes(stuck, stuck) == []
+    assert "  cannot resume  unknown  " in listing([stuck])[1].plain
+
+
+def test_the_proxys_clock_is_told_without_spans_too() -> None:
+    assert "the proxy's clock differs by 250 ms" in "\n".join(drawn(replace(STATUS, clock_skew_s=None)))
 
 
 def test_a_list_is_a_table() -> None:
