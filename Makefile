@@ -1,6 +1,8 @@
 # Two commands: `make demo` and `make test`. Both set everything up and are quick when nothing changed.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-ingest bench-rollouts bench-accuracy bench-judge fuzz docs clean
+# What is measured must have the machine for itself.
+.NOTPARALLEL:
+.PHONY: help setup demo test check format bench bench-decode bench-windows bench-ingest bench-ledger bench-rollouts bench-accuracy bench-judge fuzz docs clean
 
 PY := .venv/bin/python
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" cargo
@@ -20,6 +22,7 @@ test: setup ## all tests
 	@scripts/setup-servers
 	@scripts/setup-js-client || true
 	@scripts/setup-collector || true
+	@scripts/setup-tlogcheck || true
 	@$(CARGO) test --quiet --release --locked --manifest-path native/Cargo.toml
 	@$(PY) -m pytest -q
 
@@ -36,14 +39,21 @@ format: setup ## write the code the way `check` wants it
 	@.venv/bin/ruff format --quiet .
 	@$(CARGO) fmt --manifest-path native/Cargo.toml
 
-bench: setup ## speed of the decoder and of the windows, side by side with peers
+bench: bench-decode bench-windows bench-ingest bench-judge bench-ledger ## all benchmarks but bench-rollouts (hours) and bench-accuracy (needs others' data)
+
+bench-decode: setup ## speed of the decoder, side by side with peers
 	@$(PY) benchmarks/decode.py
+
+bench-windows: setup ## speed of inserting and of making windows
 	@$(PY) benchmarks/windows.py
 
 bench-ingest: setup ## spans taken in per second, acknowledged durable, with the whole path on
 	@$(PY) benchmarks/ingest.py
 
-bench-rollouts: setup ## live rollouts, again and again (hours): RUNS=20
+bench-ledger: setup ## appends, proofs and verification of the ledger, by its size
+	@$(PY) benchmarks/ledger.py
+
+bench-rollouts: setup ## live rollouts, again and again; takes hours, so bench does not run it: RUNS=20
 	@$(PY) benchmarks/rollouts.py --runs $${RUNS:-20}
 
 bench-accuracy: setup ## verdicts and causes on recorded faults (needs ../shared/data/traces)

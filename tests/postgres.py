@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.required import missing
 
 _FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), Path("/usr/local/bin"), Path("/usr/bin")]
 
@@ -18,16 +19,16 @@ def _program(name: str) -> str | None:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """SQLAlchemy's URL of a fresh server in `folder`. Skips where PostgreSQL is not installed."""
+    """SQLAlchemy's URL of a fresh server in `folder`. Where PostgreSQL is not installed, the test is `missing` it."""
     initdb, server = _program("initdb"), _program("postgres")
     if initdb is None or server is None:
-        pytest.skip("PostgreSQL is not installed")
+        missing("postgresql", "PostgreSQL is not installed; scripts/setup-servers installs it")
     # The server refuses to run as root; on Debian the package brings a user for it.
     as_user: list[str] = []
     if os.geteuid() == 0:
         runuser = shutil.which("runuser")
         if runuser is None:
-            pytest.skip("PostgreSQL does not run as root, and there is no runuser")
+            missing("postgresql", "PostgreSQL does not run as root, and there is no runuser")
         as_user = [runuser, "-u", "postgres", "--"]
     folder.mkdir(parents=True, exist_ok=True)
     for parent in (folder, *folder.parents):

@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.clients.receiving import HeldStore, Span, protobuf, receiving, until
+from tests.required import missing
 
 from verdigris.telemetry.chdb_store import ChdbStore
 from verdigris.telemetry.clock import GuardClock
@@ -132,7 +133,7 @@ def test_spans_of_the_python_sdk_arrive(protocol: str, compression: str) -> None
 def test_spans_of_the_javascript_sdk_arrive(protocol: str) -> None:
     node = shutil.which("node")
     if not node or not (JS_MODULES / "made-from").exists():
-        pytest.skip("needs Node.js and build/js-client (scripts/setup-js-client)")
+        missing("node", "needs Node.js and build/js-client (scripts/setup-js-client)")
 
     async def test() -> None:
         store = HeldStore()
@@ -175,7 +176,7 @@ def free_port() -> int:
 async def collector(folder: Path, exporter: str, port: int, compression: str) -> AsyncIterator[Any]:
     """A Collector that sends on to this port; yields a channel to it."""
     if not COLLECTOR.exists():
-        pytest.skip("needs build/collector (scripts/setup-collector; Go)")
+        missing("collector", "needs build/collector (scripts/setup-collector; Go)")
     if exporter == "grpc":
         name, told = (
             "otlp_grpc",

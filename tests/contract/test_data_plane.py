@@ -296,13 +296,19 @@ async def test_a_guard_that_wakes_up_does_not_pass_the_fence_of_another(harness:
 
 
 async def test_a_cut_network_means_the_baseline(harness: Harness) -> None:
-    needs(harness, Feature.CONTROL_CONNECTION)
     plane = await harness.open()
     await plane.apply(1, Routing(50.0), LEASE_S)
+    assert (await harness.send(20)).candidate > 0
     await harness.cut_control()
     with pytest.raises(TrafficError):
         await plane.apply(1, Routing(50.0), LEASE_S)  # what is sent now does not arrive
-    await in_force(harness, plane, 0.0, LEASE_S + SLACK_S)
+
+    async def all_on_the_baseline() -> bool:
+        return (await harness.send(20)).candidate == 0  # reading back may be cut too
+
+    await harness.wait_until(all_on_the_baseline, LEASE_S + SLACK_S)
+    answers = await harness.send(200)
+    assert (answers.baseline, answers.failed) == (200, 0), answers.failures
     await harness.pass_time(LEASE_S / 2)
     await harness.mend_control()
     await harness.pass_time(LEASE_S / 2)

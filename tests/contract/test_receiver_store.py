@@ -15,7 +15,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.clients.receiving import Sending, Span, sending
+from tests.clients.receiving import WAYS, Answer, Sending, Span, sending
+from tests.clients.small_disk import on_small_disk, read_only, writable
 
 ROOT = Path(__file__).parents[2]
 GUARD = ROOT / "tests" / "clients" / "guard_process.py"
@@ -87,17 +88,12 @@ def test_every_acknowledged_span_is_there_after_the_guard_is_gone(tmp_path: Path
     assert found <= set(sent)
 
 
-FULL = """
-import asyncio, json, os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from tests.contract.test_receiver_store import filling
-asyncio.run(filling(Path(sys.argv[1]), int(sys.argv[2])))
-"""
+def filled(folder: Path, free_bytes_min: str) -> dict[str, Any]:
+    """On a small disk: fill it with other things, see spans refused, free it, see them taken. Returns what happened."""
+    return asyncio.run(filling(folder, int(free_bytes_min)))
 
 
-async def filling(folder: Path, free_bytes_min: int) -> None:
-    """On a small disk: fill it with other things, see spans refused, free it, see them taken. Prints what happened."""
+async def filling(folder: Path, free_bytes_min: int) -> dict[str, Any]:
     async with guard(folder, free_bytes_min) as (process, client), asyncio.timeout(90):
         told: dict[str, Any] = {"before": (await client.spans("grpc", [Span(1)])).code}
         filler = folder / "filler"
@@ -127,20 +123,12 @@ async def filling(folder: Path, free_bytes_min: int) -> None:
         process.send_signal(signal.SIGTERM)
         await process.wait()
     told["stored"] = 10_000 in set(stored(folder)) and 1 in set(stored(folder))
-    print(json.dumps(told))  # noqa: T201  how the process tells
+    return told
 
 
 @pytest.mark.parametrize("floor", [0, 8 << 20])
 def test_on_a_full_disk_spans_are_refused_retryably_and_taken_again_when_there_is_space(tmp_path: Path, floor: int) -> None:
-    """On a file system of 48 MiB in memory, in a mount namespace of its own; with a floor of free space and without."""
-    script = f'mount -t tmpfs -o size=48m tmpfs "$1" && exec "$2" -c "$3" "$1" {floor}'
-    command = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), sys.executable, FULL.format(root=str(ROOT))]
-    probe = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs "$1"', "sh", str(tmp_path)]
-    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True, check=False).returncode:
-        pytest.skip("needs mount namespaces (root)")
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = on_small_disk(tmp_path, "48m", __name__, "filled", floor)
     assert told == {
         "before": "OK",
         "full": ["RESOURCE_EXHAUSTED", True],
@@ -149,4 +137,62 @@ def test_on_a_full_disk_spans_are_refused_retryably_and_taken_again_when_there_i
         "after": "OK",
         "health after": "ok",
         "stored": True,
+    }
+
+
+def turned_read_only(folder: Path) -> dict[str, Any]:
+    """On a small disk: make the store's folder read-only while spans come, and writable again. Returns what happened."""
+    return asyncio.run(turning_read_only(folder))
+
+
+async def turning_read_only(folder: Path) -> dict[str, Any]:
+    (folder / "spans").mkdir()
+    acknowledged: list[int] = []
+    traces = iter(range(1, 1_000_000))
+
+    async def export(client: Sending, way: str) -> Answer:
+        trace = next(traces)
+        answer = await client.spans(way, [Span(trace)])
+        acknowledged.extend([trace] if answer.code == "OK" else [])
+        return answer
+
+    async def health(process: Any) -> str:
+        process.send_signal(signal.SIGUSR1)
+        return str(json.loads(await process.stdout.readline())["store"])
+
+    async with guard(folder) as (process, client), asyncio.timeout(90):
+        told: dict[str, Any] = {"before": [(await export(client, way)).code for way in WAYS]}
+        read_only(folder / "spans")
+        refused = [await export(client, way) for way in WAYS for _ in range(3)]
+        told["read-only"] = sorted({answer.code for answer in refused})
+        told["when to come again"] = sorted({answer.retry_after_s or 0 for answer in refused})
+        told["said"] = sorted({"Read-only file system" in answer.message for answer in refused})
+        told["health"] = await health(process)
+        writable(folder / "spans")
+        for way in WAYS:
+            for _ in range(100):
+                if (await export(client, way)).code == "OK":
+                    break
+                await asyncio.sleep(0.1)
+        told["health after"] = await health(process)
+        process.send_signal(signal.SIGTERM)
+        told["ended"] = await process.wait()
+    found = stored(folder)
+    told["acknowledged and lost"] = sorted(set(acknowledged) - set(found))
+    told["twice"] = len(found) - len(set(found))
+    return told
+
+
+def test_while_the_stores_folder_is_read_only_spans_are_refused_retryably_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    told = on_small_disk(tmp_path, "200m", __name__, "turned_read_only")
+    assert told == {
+        "before": ["OK"] * 3,
+        "read-only": ["UNAVAILABLE"],
+        "when to come again": [0.2],
+        "said": [True],
+        "health": "failing",
+        "health after": "ok",
+        "ended": 0,
+        "acknowledged and lost": [],
+        "twice": 0,
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.required import missing
 
 from verdigris.comparison import html
 
@@ -21,8 +22,6 @@ FLAGS = (
     "--window-size=1400,2000",
     "--virtual-time-budget=2000", "--enable-logging=stderr", "--dump-dom",
 )  # fmt: skip
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
 
 
 def _documents() -> ModuleType:
@@ -70,9 +69,10 @@ class Elements(HTMLParser):
 
 def load(name: str, folder: Path) -> Loaded:
     """Open the variant's page from a file."""
+    if BROWSER is None:
+        missing("chromium", "no Chromium or Chrome on the PATH; scripts/setup-browser installs it")
     file = folder / "report.html"
     file.write_text(html.render(DOCUMENTS.VARIANTS[name]()), encoding="utf-8")
-    assert BROWSER is not None
     command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     body = re.sub(r"<script.*?</script>|<style.*?</style>", "", done.stdout, flags=re.DOTALL)

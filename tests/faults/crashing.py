@@ -26,6 +26,22 @@ from verdigris.traffic.data_plane import Routing, Split
 
 GUARD = "g1"
 
+STEPS = {
+    "claim a rollout": "claim",
+    "renew a claim": "hear",
+    "record a transition": "move",
+    "record an intended weight": "intend",
+    "adopt a proxy's generation": "adopt",
+    "keep the reference": "keep_reference",
+    "keep evidence": "keep_look",
+    "record a verdict": "verdict",
+    "answer requests": "answered",
+}
+"""What the records call their transactions, and what they are called here; all others that record something are a `note`."""
+
+NO_STEPS = {"open", "submit a plan", "list rollouts", "read a rollout", "read evidence", "read requests", "publish a status"}
+"""What changes nothing that a guard goes on from."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -98,18 +114,11 @@ class TriggeredRecords(Records):
 
     @contextlib.contextmanager
     def _transaction(self, what: str) -> Iterator[sa.Connection]:
-        names = {
-            "record a transition": "move",
-            "record an intended weight": "intend",
-            "keep evidence": "keep_look",
-            "keep the reference": "keep_reference",
-            "record a verdict": "verdict",
-        }
-        name = names.get(what, "note" if what.startswith("record ") else "")
-        if not name or self.trigger is None:
+        if what in NO_STEPS or self.trigger is None:
             with super()._transaction(what) as connection:
                 yield connection
             return
+        name = STEPS.get(what, "note" if what.startswith("record ") else what)
         with self.trigger.around(name, self.save), super()._transaction(what) as connection:
             yield connection
 
@@ -127,10 +136,10 @@ def live(folder: Path, plan: Plan, world: SavedWorld, point: Point | None, *, aw
         if not records.newest():
             records.submit(plan, "envoy:payments", "ann", GUARD, world.clock.now_unix_s())
         rollout_id = records.load("latest").id
+        records.trigger, records.save = trigger, world.save
         claim = records.claim(rollout_id, GUARD, stale_after_s=60)
         if claim is None:  # it had ended before the kill
             return
-        records.trigger, records.save = trigger, world.save
         driver = Driver(plan, records.load(rollout_id), claim, world, records, Surroundings(world, world.clock, at_once))
         async with driver.running(), asyncio.timeout(5_000):
             while driver.position.phase not in TERMINAL:

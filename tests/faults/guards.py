@@ -16,8 +16,8 @@ import httpx
 from tests.contract.data_planes.haproxy import HaproxyHarness, haproxy_harness
 from tests.contract.data_planes.requests import Connection, Tally
 
-from verdigris.rollout.status import RolloutStatus
 from verdigris.ledger.signing import new_key
+from verdigris.rollout.status import RolloutStatus
 from verdigris.server.client import RemoteControl
 
 RATE_PER_S = 100

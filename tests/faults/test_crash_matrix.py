@@ -1,6 +1,7 @@
 """kill -9 before and after every durable step of a rollout, then a restart: the same end, weights as recorded, nothing acted twice."""
 
 import pickle
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,17 +28,29 @@ QUICK: Plan = plan(
 )
 RATE = 3_000
 
-GOOD = [("move", n) for n in range(1, 10)] + [("intend", n) for n in range(1, 5)] + [("apply", n) for n in range(1, 4)]
-GOOD += [("note", 1), ("note", 2), ("keep_reference", 1), ("keep_look", 1), ("keep_look", 4), ("commit", 1), ("verdict", 1), ("verdict", 3)]
-BAD = [
-    ("return_to_baseline", 1),
-    ("return_to_baseline", 2),
-    ("verdict", 1),
-    ("move", 4),
-    ("move", 5),
-    ("note", 2),
-    ("apply", 1),
-    ("keep_look", 2),
+STEPS = {
+    "good": {
+        "claim": 1, "move": 9, "intend": 4, "apply": 3, "commit": 1, "note": 6, "verdict": 3, "keep_reference": 1,
+        "keep_look": 12, "hear": 1,
+    },
+    "bad": {
+        "claim": 1, "move": 7, "intend": 2, "apply": 2, "return_to_baseline": 3, "note": 5, "verdict": 2, "keep_reference": 1,
+        "keep_look": 8, "hear": 1, "answered": 1,
+    },
+}  # fmt: skip
+"""All durable steps of a rollout that nothing interrupts, and how many there are of each."""
+
+LOOKS = {"good": (1, 4, 12), "bad": (1, 2, 8)}
+"""Every look is the same step; the first, the last, and one between."""
+
+CONDEMNED = {Point("return_to_baseline", 1, took_effect=True), Point("verdict", STEPS["bad"]["verdict"], took_effect=True)}
+"""From here on nothing of the bad candidate may be put in force: its last verdict is the FAIL."""
+
+POINTS = [
+    (candidate, call, number)
+    for candidate, counts in STEPS.items()
+    for call, count in counts.items()
+    for number in (LOOKS[candidate] if call == "keep_look" else range(1, count + 1))
 ]
 
 
@@ -52,20 +65,20 @@ def journal(folder: Path) -> list[RolloutEvent]:
     return entries
 
 
-def test_the_points_below_are_all_that_there_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("candidate", STEPS)
+def test_the_points_are_all_that_there_are(tmp_path: Path, candidate: str) -> None:
     """A durable step that is added to a rollout must be added to the matrix."""
-    calls = live(tmp_path, QUICK, world_of("good"), None)
-    counted = {name: calls.count(name) for name in set(calls)}
-    assert {name: counted[name] for name in ("move", "intend", "apply", "keep_reference", "commit")} == {
-        "move": 9, "intend": 4, "apply": 3, "keep_reference": 1, "commit": 1,
-    }  # fmt: skip
-    assert set(counted) == {name for name, _ in GOOD}
+    calls = live(tmp_path, QUICK, world_of(candidate), None)
+    assert Counter(calls) == STEPS[candidate]
+    assert LOOKS[candidate][-1] == STEPS[candidate]["keep_look"]
+    verdicts = [e.data["verdict"] for e in journal(tmp_path) if e.kind == "verdict"]
+    assert verdicts.count("FAIL") == (candidate == "bad")
+    assert candidate == "good" or verdicts[-1] == "FAIL"
 
 
 CASES = [
     (candidate, Point(call, number, took_effect), away_s)
-    for candidate, points in (("good", GOOD), ("bad", BAD))
-    for call, number in points
+    for candidate, call, number in POINTS
     # A guard that is back at once still has its lease; one that comes late finds that it has ended.
     for took_effect, away_s in (
         (False, 0.5),
@@ -81,7 +94,7 @@ def test_restart_reaches_the_same_end(tmp_path: Path, candidate: str, point: Poi
     world = world_of(candidate)
     applied = pickle.loads((tmp_path / "world").read_bytes())["applied"] if (tmp_path / "world").exists() else []
     live(tmp_path, QUICK, world, None, away_s=away_s)
-    if point in (Point("return_to_baseline", 1, took_effect=True), Point("verdict", 1, took_effect=True)) and candidate == "bad":
+    if candidate == "bad" and point in CONDEMNED:
         assert world.applied == applied, "what was condemned got traffic once more"
 
     entries = journal(tmp_path)

@@ -19,7 +19,7 @@ def listing(statuses: Sequence[RolloutStatus], *, plain_ascii: bool = False) -> 
     rows = [("id", "started", "phase", "weight", "verdict", "name")]
     rows += [
         (
-            one.id, moment(one.started_unix_s), one.phase.value,
+            one.id, moment(one.started_unix_s), one.phase.value if not one.cannot_resume else "cannot resume",
             "unknown" if one.observed_percent is None else percent_text(one.observed_percent),
             "" if one.verdict is None else one.verdict.replace("_", " "), shorten(one.name, NAME_CHARS_MAX),
         )

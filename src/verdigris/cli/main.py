@@ -8,9 +8,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from verdigris.audit.pack import CannotExport
+from verdigris.audit.record import NoRecord, NoSuchEntry
+from verdigris.cli.audit import app as audit_app
 from verdigris.cli.compare import CannotWrite, compare_command
 from verdigris.cli.demo import demo_command
 from verdigris.cli.exit_codes import ExitCode
+from verdigris.cli.key import app as key_app
 from verdigris.cli.output import Stopped, abandon, finish, stopping_on_signals
 from verdigris.cli.plan import app as plan_app
 from verdigris.cli.rollout import NoSuchFile
@@ -23,6 +27,9 @@ from verdigris.cli.traffic import app as traffic_app
 from verdigris.cli.witness import app as witness_app
 from verdigris.comparison.recordings import UnreadableInput
 from verdigris.errors import VerdigrisError
+from verdigris.ledger.errors import LedgerError
+from verdigris.ledger.signing import KeyUnusable
+from verdigris.ledger.storage import LedgerUnavailable
 from verdigris.plan.identity import InvalidIdentity
 from verdigris.plan.policy import InvalidPolicy
 from verdigris.plan.problems import InvalidPlan
@@ -53,6 +60,8 @@ app.add_typer(rollout_app, name="rollout")
 app.add_typer(plan_app, name="plan")
 app.add_typer(traffic_app, name="traffic")
 app.add_typer(witness_app, name="witness")
+app.add_typer(audit_app, name="audit")
+app.add_typer(key_app, name="key")
 
 
 @app.callback(invoke_without_command=True)
@@ -83,6 +92,12 @@ _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
     (NotSupported, ExitCode.USAGE),
     (UnreadableFile, ExitCode.NO_INPUT),
     (InvalidSettings, ExitCode.UNREADABLE),
+    (NoRecord, ExitCode.NO_INPUT),
+    (NoSuchEntry, ExitCode.NO_INPUT),
+    (CannotExport, ExitCode.CANNOT_WRITE),
+    (LedgerUnavailable, ExitCode.STORE),
+    (KeyUnusable, ExitCode.USAGE),
+    (LedgerError, ExitCode.FAIL),
 )
 
 

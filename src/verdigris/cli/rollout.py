@@ -275,6 +275,8 @@ _steering("commit", "End the bake now and make the candidate the durable default
 
 def exit_of(status: RolloutStatus) -> ExitCode:
     """What a status says in an exit code; the same numbers as the verdicts'."""
+    if status.cannot_resume and status.ended_unix_s is None:
+        return ExitCode.NOT_ENOUGH_DATA
     match status.phase:
         case Phase.ROLLED_BACK | Phase.RETURNING:
             return ExitCode.BLIND if status.verdict is Outcome.BLIND else ExitCode.FAIL

@@ -187,6 +187,8 @@ def _title(sheet: _Sheet, status: RolloutStatus, now_unix_s: float, trouble: str
     sheet.hang(Text(), sheet.text(" · ".join(facts), "dim"))
     if trouble:
         sheet.hang(sheet.text("NOT CONNECTED  ", "bold"), sheet.text(f"{trouble}. This picture is old; trying again."))
+    if status.cannot_resume:
+        sheet.hang(sheet.text("CANNOT RESUME  ", "bold"), sheet.text(status.cannot_resume))
 
 
 def _weight(sheet: _Sheet, status: RolloutStatus) -> None:
@@ -200,7 +202,7 @@ def _weight(sheet: _Sheet, status: RolloutStatus) -> None:
         else:
             number = sheet.text(f" {percent_text(percent):>6} ", "bold")
             sheet.line(sheet.label(label), sheet.bar(percent / 100, columns, "cyan"), number, what)
-    if status.phase in TERMINAL:
+    if status.phase in TERMINAL or status.cannot_resume:
         return
     sheet.hang(sheet.label("lease"), sheet.text(f"{duration(status.lease_s)}, then the proxy takes its default by itself", "dim"))
 
@@ -335,6 +337,9 @@ def _telemetry(sheet: _Sheet, status: RolloutStatus) -> None:
     facts = [plural(status.windows, "window"), plural(status.late_spans, "late span")]
     if status.clock_skew_s is not None:
         facts.append(f"clocks differ by {_skew(status.clock_skew_s)}")
+    if status.proxy_clock_offset_s is not None:
+        differs = "" if status.clock_skew_s is not None else " differs"
+        facts.append(f"the proxy's clock{differs} by {_skew(status.proxy_clock_offset_s)}")
     sheet.hang(sheet.label("telemetry"), sheet.text(" · ".join(facts)))
     for number, note in enumerate(status.notes[:NOTES_LISTED]):
         sheet.hang(sheet.label("" if number else "notes"), sheet.text(note))
@@ -370,6 +375,8 @@ def changes(before: RolloutStatus | None, after: RolloutStatus) -> list[str]:
         told.append(f"weight: {percent_text(after.intended_percent)} intended, {observed} observed")
     if after.verdict is not None and (before is None or before.verdict is not after.verdict):
         told.append(f"verdict: {after.verdict.value}: {after.summary}")
+    if after.cannot_resume and (before is None or before.cannot_resume != after.cannot_resume):
+        told.append(f"cannot be resumed: {after.cannot_resume}")
     known = set() if before is None else {finding.id for finding in before.findings}
     told += [f"finding: {one.severity} {one.signal} in {one.service}: {one.sentence}" for one in after.findings if one.id not in known]
     if after.phase in TERMINAL and (before is None or before.phase is not after.phase):

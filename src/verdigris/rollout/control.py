@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 from verdigris.plan.plan import Plan
+from verdigris.plan.problems import InvalidPlan
 from verdigris.rollout.decisions import may_move_forward
 from verdigris.rollout.driver import Driver
+from verdigris.rollout.position import UnknownFormat
 from verdigris.rollout.records import Records, RecordsUnavailable, Stored
 from verdigris.rollout.status import RolloutError, RolloutEvent, RolloutStatus
-from verdigris.rollout.statuses import first_status, read_status
+from verdigris.rollout.statuses import first_status, read_status, unread_status
 from verdigris.rollout.transitions import Phase
-from verdigris.rollout.workflow import Acting
+from verdigris.rollout.workflow import Acting, cannot_read
 
 WATCH_EVERY_S = 0.5
 
@@ -38,16 +41,22 @@ class GuardControl:
         return await self.status(made)
 
     async def rollouts(self) -> Sequence[RolloutStatus]:
-        """All rollouts, the newest first."""
-        return [self._status_of(stored) for stored in await asyncio.to_thread(self._records.newest)]
+        """All rollouts, the newest first; also those that this version cannot read, as far as it knows them."""
+        found = [self._status_of(stored) for stored in await asyncio.to_thread(self._records.newest)]
+        hidden = self._acting.refused.keys() - {status.id for status in found}
+        found += [unread_status(rollout_id, self._acting.refused[rollout_id], None) for rollout_id in hidden]
+        return sorted(found, key=lambda status: (status.started_unix_s, status.id), reverse=True)
 
     async def status(self, rollout_id: str) -> RolloutStatus:
         """One rollout."""
-        return self._status_of(await self._load(rollout_id))
+        try:
+            return self._status_of(await self._load(rollout_id))
+        except UnknownFormat as error:
+            return self._unread(rollout_id, error)
 
     async def watch(self, rollout_id: str) -> AsyncIterator[RolloutStatus]:
         """Its status whenever it changes, at least once a second, until it has ended."""
-        exact = (await self._load(rollout_id)).id
+        exact = (await self.status(rollout_id)).id
         said, said_s = None, 0.0
         while True:
             status = await self.status(exact)
@@ -61,7 +70,7 @@ class GuardControl:
 
     async def events(self, rollout_id: str, after: int = 0) -> Sequence[RolloutEvent]:
         """Its journal from the entry after `after`."""
-        exact = (await self._load(rollout_id)).id
+        exact = (await self.status(rollout_id)).id
         return await asyncio.to_thread(self._records.journal, exact, after)
 
     async def hold(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
@@ -85,7 +94,9 @@ class GuardControl:
         return await self._ask(stored, "resume", actor, reason)
 
     async def abort(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
-        """Back to the baseline, now: the proxy is told before anything is written."""
+        """Back to the baseline, now: the proxy is told before anything is written. Of what this version cannot read, the plan is not
+        needed: the request waits for the version that began it.
+        """
         driver = self._driver(rollout_id)
         if driver is not None and not driver.position.ended:
             await driver.abort_now(actor, reason)
@@ -121,9 +132,17 @@ class GuardControl:
         return self._status_of(stored)
 
     async def _running(self, rollout_id: str, asked: str) -> Stored:
-        stored = await self._load(rollout_id)
+        try:
+            stored = await self._load(rollout_id)
+        except UnknownFormat as error:
+            unread = self._unread(rollout_id, error)
+            msg = f"rollout {unread.id} cannot be asked to {asked}: {unread.cannot_resume}. Nothing changed"
+            raise RolloutError(msg) from error
         if stored.position.ended:
             msg = f"rollout {stored.id} has ended ({stored.position.phase.value}); there is nothing to {asked}. Nothing changed"
+            raise RolloutError(msg)
+        if stored.id in self._acting.refused:
+            msg = f"rollout {stored.id} cannot be asked to {asked}: {self._acting.refused[stored.id]}. Nothing changed"
             raise RolloutError(msg)
         return stored
 
@@ -134,11 +153,25 @@ class GuardControl:
         driver = self._acting.drivers.get(stored.id)
         if driver is not None and driver.position.sequence >= stored.position.sequence:
             return driver.status()
+        refused = self._acting.refused.get(stored.id, "")
         if stored.status is not None:
             status = read_status(stored.status)
             if status.phase is stored.position.phase:
-                return status
-        return first_status(self._read_canonical(stored.plan), stored)
+                if not refused:
+                    return status
+                return replace(status, observed_percent=None, waiting_for="", waiting_until_unix_s=None, cannot_resume=refused)
+        try:
+            return first_status(self._read_canonical(stored.plan), stored)
+        except InvalidPlan as error:
+            return unread_status(stored.id, refused or cannot_read(error), stored)
+
+    def _unread(self, rollout_id: str, error: UnknownFormat) -> RolloutStatus:
+        """What is known of the one that is meant. Raises: UnknownFormat: it is not known which."""
+        refused = self._acting.refused
+        meant = [each for each in refused if each.startswith(rollout_id)] or ([max(refused)] if rollout_id == "latest" and refused else [])
+        if len(meant) != 1:
+            raise error
+        return unread_status(meant[0], refused[meant[0]], None)
 
 
 def subject_of(plan: Plan) -> str:

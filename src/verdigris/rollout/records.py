@@ -223,9 +223,10 @@ class Records:
             return self._journal.rows(connection, rollout_id, after)
 
     def note_guard(self, guard: str, now_unix_s: float, act: Act) -> None:
-        """An entry of a guard's own journal: what belongs to no rollout."""
-        with _entering():
-            self._journal.note_guard(guard, now_unix_s, act)
+        """An entry of a guard's own journal: what belongs to no rollout. What cannot be entered now is kept, and entered later."""
+        number = self._journal.note_guard(guard, now_unix_s, act)
+        with contextlib.suppress(RecordsUnavailable), _entering():
+            self._journal.enter_guards(guard, number)
 
     def enter_guards(self, guard: str) -> None:
         """Enter what a guard's own journal has from before and the ledger has not."""

@@ -109,7 +109,12 @@ class RolloutStatus:
     windows: int
     late_spans: int
     clock_skew_s: float | None
+    """From a span's end to its arrival, at the least: negative where a sender's clock is ahead of the guard's."""
     notes: tuple[str, ...] = ()
+    proxy_clock_offset_s: float | None = None
+    """The proxy's clock minus the guard's; None where the proxy does not tell its time."""
+    cannot_resume: str = ""
+    """Why the guard that was asked cannot act on it; what stands here is then what it knows, and the rest is 0 or empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """Makes the status document of a rollout from what its driver knows."""
 
+import calendar
+import time
+
 from pydantic import TypeAdapter
 
 from verdigris.judge.verdict import Missing
@@ -76,6 +79,7 @@ def compose(
         late_spans=state.late_spans,
         clock_skew_s=state.clock_skew_s,
         notes=state.notes + (() if judged is None else judged.notes),
+        proxy_clock_offset_s=None if split is None else split.clock_offset_s,
     )
 
 
@@ -91,6 +95,29 @@ def first_status(plan: Plan, stored: Stored) -> RolloutStatus:
         candidate=RoleStatus(plan.candidate.slot, 0, 0, 0), verdict=None, summary=position.reason, evidence=(), findings=(),
         missing=(), waiting_for="" if position.ended else "a guard to act on it", waiting_until_unix_s=None, windows=0, late_spans=0,
         clock_skew_s=None,
+    )  # fmt: skip
+
+
+def began_unix_s(rollout_id: str) -> float:
+    """When a rollout was submitted, by its id; 0 where the id does not begin with a time."""
+    try:
+        return float(calendar.timegm(time.strptime(rollout_id[:15], "%Y%m%d-%H%M%S")))
+    except ValueError:
+        return 0.0
+
+
+def unread_status(rollout_id: str, why: str, stored: Stored | None) -> RolloutStatus:
+    """A rollout that this version of the guard cannot read: without its plan, and perhaps without its position (`stored`)."""
+    nobody = RoleStatus("", 0, 0, 0)
+    began = stored.started_unix_s if stored else began_unix_s(rollout_id)
+    position = stored.position if stored else Position(Phase.HOLDING, since_unix_s=began)
+    return RolloutStatus(
+        id=rollout_id, name=stored.name if stored else "(cannot be read)", plan_digest=stored.digest if stored else "",
+        phase=position.phase, phase_since_unix_s=position.since_unix_s, started_unix_s=began,
+        ended_unix_s=stored.ended_unix_s if stored else None, steps=(), intended_percent=0.0, observed_percent=None, lease_s=0.0,
+        generation=stored.generation if stored else 0, guard=stored.guard if stored else "", baseline=nobody, candidate=nobody,
+        verdict=None, summary=position.reason, evidence=(), findings=(), missing=(), waiting_for="", waiting_until_unix_s=None,
+        windows=0, late_spans=0, clock_skew_s=None, cannot_resume=why,
     )  # fmt: skip
 
 

@@ -97,8 +97,10 @@ class Watch:
                 return
             try:
                 self._seen(await self.plane.apply(self.in_force.generation, self.in_force.routing, self.plan.traffic.lease_s))
-            except StaleGeneration:
-                self.doubt = "somebody else has set this proxy's weights since (a newer generation is in force)"
+            except StaleGeneration as error:
+                newer = error.newest is None or error.newest > self.in_force.generation
+                # An adapter also refuses to renew what has ended: then nobody else was there, and it says so itself.
+                self.doubt = "somebody else has set this proxy's weights since (a newer generation is in force)" if newer else str(error)
             except TrafficError as error:
                 self._unseen(str(error))
 

@@ -14,10 +14,13 @@ from contextlib import AbstractAsyncContextManager
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
+from verdigris.errors import VerdigrisError
 from verdigris.plan.plan import Plan
+from verdigris.plan.problems import PROBLEMS_TOLD, InvalidPlan
+from verdigris.plan.settings import MissingSecret
 from verdigris.rollout.driver import Driver
 from verdigris.rollout.position import FORMAT, UnknownFormat
-from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Superseded
+from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Stored, Superseded
 from verdigris.rollout.surroundings import TAKEOVER_AFTER_S, Surroundings
 from verdigris.traffic.data_plane import DataPlane, TrafficError
 
@@ -31,6 +34,12 @@ log = logging.getLogger("verdigris.rollout")
 OpenPlane = Callable[[Plan], AbstractAsyncContextManager[DataPlane]]
 ReadPlan = Callable[[bytes], Plan]
 Around = Callable[[Plan], Surroundings]
+
+
+class CannotResume(VerdigrisError):
+    """Another version of the guard began this rollout, and this one cannot read it. Safe: it is not acted on, the lease ends, and the
+    baseline has the traffic. Use the version that began it.
+    """
 
 
 class _GuardStopped(BaseException):
@@ -98,7 +107,7 @@ class Acting:
             self._beginning.discard(rollout_id)
 
     async def advance(self, claim: Claim, sequence: int) -> tuple[int, bool]:
-        """One phase: the sequence that follows `sequence`, and whether the rollout has ended. Raises: Superseded."""
+        """One phase: the sequence that follows `sequence`, and whether the rollout has ended. Raises: Superseded, CannotResume."""
         driver = self.drivers.get(claim.rollout_id)
         if driver is None or driver.claim != claim:
             driver = await self._open(claim)
@@ -113,8 +122,7 @@ class Acting:
     async def _open(self, claim: Claim) -> Driver:
         await self._close(claim.rollout_id)
         await asyncio.to_thread(self.records.hear, claim)
-        stored = await asyncio.to_thread(self.records.load, claim.rollout_id)
-        plan = self._read_plan(stored.plan)
+        stored, plan = await self._readable(claim.rollout_id)
         stack = contextlib.AsyncExitStack()
         try:
             plane = await stack.enter_async_context(self._open_plane(plan))
@@ -136,27 +144,56 @@ class Acting:
         """Take over what nobody acts on: after a crash of this guard or another, or an upgrade."""
         while True:
             try:
-                for rollout_id in await asyncio.to_thread(self.records.unfinished):
+                unfinished = await asyncio.to_thread(self.records.unfinished)
+                for ended in self.refused.keys() - set(unfinished):
+                    del self.refused[ended]
+                for rollout_id in unfinished:
                     if rollout_id not in self.drivers and rollout_id not in self._beginning:
                         await self._take_over(rollout_id)
             except RecordsUnavailable as error:
                 log.warning("%s", error)
             except Exception:  # the sweep is what brings everything else back
-                log.exception("could not take over a rollout; trying again")
+                log.exception("could not look for rollouts that nobody acts on; trying again")
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _take_over(self, rollout_id: str) -> None:
         try:
+            stored, _ = await self._readable(rollout_id)
+            mine = Claim(rollout_id, self.guard, stored.term, resumed=True)
+            if stored.term and stored.guard == self.guard and await asyncio.to_thread(_dbos_resumes, _workflow_id(mine)):
+                return
+            await self.begin(rollout_id)
+        except CannotResume:
+            return
+        except RecordsUnavailable:
+            raise
+        except Exception:  # one that cannot be taken over must not keep others from it
+            log.exception("%s: could not take it over; trying again", rollout_id)
+
+    async def _readable(self, rollout_id: str) -> tuple[Stored, Plan]:
+        """A rollout and its plan, as this version understands them. Raises: CannotResume: it is in `refused`, unless another guard acts."""
+        stored = None
+        try:
             stored = await asyncio.to_thread(self.records.load, rollout_id)
-        except UnknownFormat as error:
-            if rollout_id not in self.refused:
-                log.error("%s: %s", rollout_id, error)  # noqa: TRY400  # the message says it all
-            self.refused[rollout_id] = str(error)
-            return
-        mine = Claim(rollout_id, self.guard, stored.term, resumed=True)
-        if stored.term and stored.guard == self.guard and await asyncio.to_thread(_dbos_resumes, _workflow_id(mine)):
-            return
-        await self.begin(rollout_id)
+            plan = await asyncio.to_thread(self._read_plan, stored.plan)
+        except (UnknownFormat, InvalidPlan) as error:
+            what = cannot_read(error) if isinstance(error, InvalidPlan) else str(error)
+            why = f"{what}; the lease ends and the baseline has the traffic; use the version that began it"
+            if stored is None or stored.guard == self.guard or stored.heard_s_ago >= self._takeover_after_s:
+                if rollout_id not in self.refused:
+                    log.error("%s: %s", rollout_id, why)  # noqa: TRY400  # the message says it all
+                self.refused[rollout_id] = why
+            else:
+                self.refused.pop(rollout_id, None)
+            raise CannotResume(why) from error
+        self.refused.pop(rollout_id, None)
+        return stored, plan
+
+
+def cannot_read(error: InvalidPlan) -> str:
+    """What this version finds wrong with a plan that another took; lines and columns of what is stored would say nothing."""
+    wrong = [f"{problem.path}: {problem.message}" if problem.path else problem.message for problem in error.problems]
+    return f"this version of the guard cannot read the plan ({'; '.join(wrong[:PROBLEMS_TOLD])})"
 
 
 _acting: Acting | None = None
@@ -170,7 +207,7 @@ def _carry_out(rollout_id: str, guard: str, term: int) -> str:
     while not ended:
         sequence, ended = DBOS.run_step({"name": "advance"}, _advance, rollout_id, guard, term, sequence)
         if sequence < 0:
-            return "superseded"
+            return "let go"
     return "ended"
 
 
@@ -189,6 +226,8 @@ def _advance(rollout_id: str, guard: str, term: int, sequence: int) -> tuple[int
     except Superseded as error:
         log.warning("%s", error)
         return -1, True
+    except CannotResume:
+        return -1, True
     finally:
         _futures.discard(future)
 
@@ -198,10 +237,10 @@ async def _patiently(acting: Acting, claim: Claim, sequence: int) -> tuple[int, 
     while True:
         try:
             return await acting.advance(claim, sequence)
-        except Superseded:
+        except (Superseded, CannotResume):
             await acting._close(claim.rollout_id)  # noqa: SLF001  # one module
             raise
-        except (RecordsUnavailable, TrafficError, OSError) as error:
+        except (RecordsUnavailable, TrafficError, MissingSecret, OSError) as error:
             log.error("%s: %s; trying again", claim.rollout_id, error)  # noqa: TRY400  # the message says it all
         except Exception:
             log.exception("%s: a mistake of ours; the lease ends, then this phase is begun again", claim.rollout_id)

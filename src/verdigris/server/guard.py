@@ -90,6 +90,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         stack.callback(telemetry.close)
         records = stack.enter_context(contextlib.closing(Records(records_url(settings), ledger_opener(settings, folder))))
         refusals = _Refusals(records, name, clock)
+        stack.push_async_callback(refusals.write)  # after the receiver has stopped: then nothing more is counted
         intake = Intake(
             store,
             clock=clock,
@@ -198,13 +199,17 @@ class _Refusals:
         """Write what was counted, for ever."""
         while True:
             await asyncio.sleep(REFUSALS_EVERY_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what was counted; what cannot be written stays counted."""
+        for sender, reason in list(self._counts):
             with self._lock:
-                counted, self._counts = self._counts, {}
-            for (sender, reason), (spans, example) in counted.items():
-                text = f"{spans} spans of sender {sender} were refused: {reason}"
-                data = {"sender": sender, "reason": reason, "spans": spans, "example": example}
-                if not await self.note(Kind.TELEMETRY_REFUSED, text, {"spans": spans}, data):
-                    self.count(sender, reason, spans, example)
+                spans, example = self._counts.pop((sender, reason))
+            text = f"{spans} spans of sender {sender} were refused: {reason}"
+            data = {"sender": sender, "reason": reason, "spans": spans, "example": example}
+            if not await self.note(Kind.TELEMETRY_REFUSED, text, {"spans": spans}, data):
+                self.count(sender, reason, spans, example)
 
 
 async def _entering(records: Records, guard: str) -> None:

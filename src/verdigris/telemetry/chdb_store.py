@@ -1,8 +1,10 @@
 """The embedded span store: chDB (ClickHouse in this process). Knows SQL files and column types; nothing of judging."""
 
 import contextlib
+import errno
 import json
 import re
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,6 +128,8 @@ class ChdbStore:
             msg = f"a window of {window_s} s, a horizon of {horizon_s} s, a partition of {partition_s} s: at least 1, 0 and 1"
             raise ValueError(msg)
         self._window_s, self._horizon_s = window_s, horizon_s
+        if folder is not None and shared is None:
+            _require_writable(folder)
         with _translated("open the span store"):
             self._shared = shared or _Shared(Session(str(folder) if folder else None), folder, partition_s)  # type: ignore[no-untyped-call]
         if table not in self._shared.tables:
@@ -330,6 +334,19 @@ def _translated(what: str) -> Iterator[None]:
     except (ChdbError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
         msg = f"could not {what}: {str(error)[:ERROR_CHARS]}"
         raise (StoreFull if NO_SPACE.search(str(error)) else StoreError)(msg) from error
+
+
+def _require_writable(folder: Path) -> None:
+    """Say why a folder cannot be used: chDB tells its own log, not us. Whether a full disk is enough it must tell. Raises: StoreError."""
+    try:
+        if folder.exists():
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return
+        msg = f"the span store's folder {folder} cannot be written: {error.strerror or error}; give it one that may be written"
+        raise StoreError(msg) from error
 
 
 @cache

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import jwt
-import pytest
 from tests.contract.data_planes.guards import GuardProcess
 from tests.contract.data_planes.harness import Answers, Feature, Seen, Token
 from tests.contract.data_planes.plans import plan_of
 from tests.contract.data_planes.requests import RequestLoad, Upstreams, send, wait_until
+from tests.required import missing
 
 from verdigris.plan.plan import Plan, Setting
 from verdigris.traffic.chosen_users import COOKIE, HEADER, issue, new_key
@@ -30,10 +30,10 @@ START_S_MAX = 15.0
 
 
 def haproxy_binary() -> str:
-    """HAProxy's program; else the test is skipped."""
+    """HAProxy's program; without one the test is `missing` it."""
     found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        pytest.skip("there is no haproxy here; scripts/setup-servers installs it")
+        missing("haproxy", "there is no haproxy here; scripts/setup-servers installs it")
     return found
 
 
@@ -94,7 +94,7 @@ class HaproxyProcess:
 
 
 class HaproxyHarness:
-    """See `Harness`. The control connection is also the one for reading back: there is nothing to cut apart."""
+    """See `Harness`. What carries weights is also what reads back, the admin socket: they can only be cut together."""
 
     features = frozenset({Feature.CHOSEN_USERS, Feature.REAL_REQUESTS})
 

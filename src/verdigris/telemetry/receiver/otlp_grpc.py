@@ -29,6 +29,12 @@ GZIP, ZSTD, DEFLATE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", (b"\x78\x01", b"\x78\x5e
 refuses what a sender announces as zstd or snappy, before we see it."""
 CERTIFICATES_CACHED_MAX = 256
 METADATA_BYTES_MAX = 16_384
+CALLS_BEYOND_MAX = 1_000
+"""So many calls more than exports may be under way on one connection, so that they reach us and are told when to come again. Beyond, and
+for as long as the library has not tidied up after calls that were answered, it resets them itself, without RetryInfo.
+"""
+READ_TIMEOUT_S = 20.0
+"""A body that takes longer is given up: a call without one must not keep others from being read."""
 
 
 class ListenerFailed(VerdigrisError):
@@ -38,9 +44,9 @@ class ListenerFailed(VerdigrisError):
 class GrpcListener:
     """Takes `TraceService/Export`. Start it in the event loop in which it is to run."""
 
-    def __init__(self, intake: Intake, address: str, tls: Tls | None = None) -> None:
+    def __init__(self, intake: Intake, address: str, tls: Tls | None = None, *, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         """`address` is `host:port`; port 0 lets the system choose."""
-        self._intake, self._address, self._tls = intake, address, tls
+        self._intake, self._address, self._tls, self._read_timeout_s = intake, address, tls, read_timeout_s
         self._server: grpc.aio.Server | None = None
         self._presented: dict[bytes, Presented] = {}
         self._under_way = 0
@@ -57,7 +63,7 @@ class GrpcListener:
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
                 # Compressed messages are handed on as they came: the decoder inflates them within its bound.
                 ("grpc.per_message_decompression", 0),
-                ("grpc.max_concurrent_streams", bounds.exports_max),
+                ("grpc.max_concurrent_streams", bounds.exports_max + CALLS_BEYOND_MAX),
                 # One connection is looked after every minute; who pings more often than every five seconds is told to stop.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
@@ -92,7 +98,7 @@ class GrpcListener:
             self._under_way += 1
             try:
                 async with self._reading:
-                    body = await anext(aiter(bodies), b"")
+                    body = await self._body(bodies)
                     self._intake.reserve(len(body))
                 accepted = await self._intake.take(body, "protobuf", _encoding(body), sender)
             finally:
@@ -102,6 +108,14 @@ class GrpcListener:
             await context.abort(GRPC_CODES[refusal.code], str(refusal), metadata)
             raise  # abort has raised already; this says so to the type checker
         return success(accepted, as_json=False)
+
+    async def _body(self, bodies: Any) -> bytes:
+        try:
+            async with asyncio.timeout(self._read_timeout_s):
+                return bytes(await anext(aiter(bodies), b""))
+        except TimeoutError as error:
+            msg = f"the body did not arrive within {self._read_timeout_s:.0f} s"
+            raise self._intake.counted(Undecodable(msg)) from error
 
     def _who(self, context: Any) -> Presented:
         metadata = {key: value for key, value in context.invocation_metadata() or () if key == "authorization"}

@@ -10,15 +10,13 @@ from aiohttp import web
 
 from verdigris.telemetry.receiver.answers import ExportRefused, QueueFull, Undecodable, WrongContent, status, success
 from verdigris.telemetry.receiver.intake import Encoding, Format, Intake
-from verdigris.telemetry.receiver.otlp_grpc import ListenerFailed, presented
+from verdigris.telemetry.receiver.otlp_grpc import READ_TIMEOUT_S, ListenerFailed, presented
 from verdigris.telemetry.receiver.tls import Tls
 from verdigris.telemetry.senders import Presented, bearer
 
 PATH = "/v1/traces"
 FORMATS: dict[str, Format] = {"application/x-protobuf": "protobuf", "application/json": "json"}
 ENCODINGS: dict[str, Encoding] = {name: name for name in get_args(Encoding)}
-READ_TIMEOUT_S = 20.0
-"""A body that takes longer is given up: a half-closed or crawling connection must not hold its memory."""
 KEEPALIVE_S = 75.0
 
 
@@ -28,7 +26,9 @@ class HttpListener:
     def __init__(
         self, intake: Intake, address: str, tls: Tls | None = None, *, grace_s: float = 5.0, read_timeout_s: float = READ_TIMEOUT_S
     ) -> None:
-        """`address` is `host:port`; port 0 lets the system choose. `grace_s`: how long `stop` waits for what is under way."""
+        """`address` is `host:port`; port 0 lets the system choose. `grace_s`: how long `stop` waits for what is under way. A body that
+        takes longer than `read_timeout_s` is given up: a half-closed or crawling connection must not hold its memory.
+        """
         self._intake, self._address, self._tls, self._read_timeout_s = intake, address, tls, read_timeout_s
         app = web.Application(client_max_size=intake.bounds.body_bytes_max)
         app.router.add_post(PATH, self._export)
