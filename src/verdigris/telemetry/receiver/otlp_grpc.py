@@ -1,6 +1,7 @@
 """The OTLP/gRPC listener. Requests stay bytes: the decoder is native, and nothing here reads a span."""
 
 import asyncio
+import gc
 import hashlib
 import ssl
 from collections.abc import Awaitable, Callable
@@ -86,8 +87,12 @@ class GrpcListener:
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, and let what is under way be answered for so long."""
         if self._server:
-            await self._server.stop(grace_s)
-            self._server = None
+            server, self._server = self._server, None
+            await server.stop(grace_s)
+            # The library's server is part of a cycle, and asks its event loop for one more shutdown when it is collected: after that loop has
+            # been closed, that is an error in the middle of something else. So it is collected now.
+            del server
+            gc.collect()
 
     async def _export(self, bodies: Any, context: Any) -> bytes:
         """One export; the body is as it came, perhaps compressed. It is read only when there is room for it."""
