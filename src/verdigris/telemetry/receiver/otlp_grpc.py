@@ -1,7 +1,6 @@
 """The OTLP/gRPC listener. Requests stay bytes: the decoder is native, and nothing here reads a span."""
 
 import asyncio
-import gc
 import hashlib
 import ssl
 from collections.abc import Awaitable, Callable
@@ -89,10 +88,9 @@ class GrpcListener:
         if self._server:
             server, self._server = self._server, None
             await server.stop(grace_s)
-            # The library's server is part of a cycle, and asks its event loop for one more shutdown when it is collected: after that loop has
-            # been closed, that is an error in the middle of something else. So it is collected now.
-            del server
-            gc.collect()
+            # When it is collected, the library's object asks its event loop for one more shutdown. That loop may be closed by then, which
+            # would be an error in the middle of something else; what it would shut down has been shut down here.
+            vars(server).pop("_server", None)
 
     async def _export(self, bodies: Any, context: Any) -> bytes:
         """One export; the body is as it came, perhaps compressed. It is read only when there is room for it."""
