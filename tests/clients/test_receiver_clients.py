@@ -279,8 +279,8 @@ def test_a_collector_loses_nothing_while_the_guard_is_away(tmp_path: Path) -> No
                 (row,) = store._rows_of("SELECT uniqExact(TraceId, SpanId) AS n, count() AS c FROM otel_traces", {})
                 return row["n"], row["c"]
 
-            receiver = await guard()
             async with collector(tmp_path, "grpc", port, "gzip") as channel:
+                receiver = await guard()
                 sending = asyncio.create_task(offer(channel, 1, 2_000))
                 await until(lambda: distinct()[0] > 100)
                 await receiver.stop()

@@ -86,11 +86,8 @@ class GrpcListener:
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, and let what is under way be answered for so long."""
         if self._server:
-            server, self._server = self._server, None
-            await server.stop(grace_s)
-            # When it is collected, the library's object asks its event loop for one more shutdown. That loop may be closed by then, which
-            # would be an error in the middle of something else; what it would shut down has been shut down here.
-            vars(server).pop("_server", None)
+            await self._server.stop(grace_s)
+            self._server = None
 
     async def _export(self, bodies: Any, context: Any) -> bytes:
         """One export; the body is as it came, perhaps compressed. It is read only when there is room for it."""
