@@ -16,10 +16,11 @@ import pytest
 from tests.contract.rollout_controls import ACTORS, PLAN, TOKEN, VIEWER_TOKEN, certificate
 from tests.scripted_control import ScriptedControl
 
+from verdigris import http_serving
 from verdigris.errors import VerdigrisError
 from verdigris.plan.document import load_plan
 from verdigris.rollout.transitions import Phase
-from verdigris.server import api, serving, wire
+from verdigris.server import api, wire
 from verdigris.server.actors import Actor, ActorRole, Actors, InvalidActors, read_actors
 from verdigris.server.api import make_api, serve_api
 from verdigris.server.serving import TlsFiles
@@ -290,13 +291,13 @@ def test_what_is_not_http_is_hung_up_on(run: Run) -> None:
 
 
 def test_the_number_of_connections_is_bounded_per_listener(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "CONNECTIONS_MAX", 5)
+    monkeypatch.setattr(http_serving, "CONNECTIONS_MAX", 5)
 
     async def check(guard: Guard) -> None:
         opened = [await asyncio.open_connection("127.0.0.1", guard.port) for _ in range(8)]
         for reader, _ in opened[5:]:
             with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-                await asyncio.wait_for(reader.readexactly(1), serving.IDLE_MAX_S / 2)
+                await asyncio.wait_for(reader.readexactly(1), http_serving.IDLE_MAX_S / 2)
         # The socket has connections of its own.
         assert (await guard.local.get("/v1/health")).status_code == 200
         opened[0][1].write(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -308,7 +309,7 @@ def test_the_number_of_connections_is_bounded_per_listener(run: Run, monkeypatch
 
 
 def test_a_connection_that_brings_nothing_is_closed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "IDLE_MAX_S", 0.2)
+    monkeypatch.setattr(http_serving, "IDLE_MAX_S", 0.2)
 
     async def check(guard: Guard) -> None:
         started = await guard.start()
@@ -401,7 +402,7 @@ def test_a_guard_that_stops_ends_its_streams_and_says_no_end(tmp_path: Path) -> 
             async with client.stream("GET", "/v1/rollouts/latest/watch") as answer:
                 chunks = answer.aiter_raw()
                 await anext(chunks)
-                async with asyncio.timeout(serving.GRACE_S):
+                async with asyncio.timeout(http_serving.GRACE_S):
                     await gone.aclose()
                 assert b"event: end" not in b"".join([chunk async for chunk in chunks])
         assert control.watchers == 0

@@ -4,7 +4,6 @@ Each listener has a server of its own, so that strangers who use up the connecti
 user from aborting a rollout. Knows nothing of what is served.
 """
 
-import asyncio
 import ipaddress
 import socket
 import ssl
@@ -14,24 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from verdigris.http_serving import CONNECTIONS_MAX, Server, served
 from verdigris.server.actors import Listener
 from verdigris.server.unix_socket import CannotListen, listening
 
-CONNECTIONS_MAX = 128
-"""Per listener. Each takes a file descriptor of the guard's; more are closed at once."""
-
-IDLE_MAX_S = 10.0
-"""A connection that brings no whole request in this time is closed, at the latest after twice as long."""
-
 HEADER_BYTES_MAX = 32 * 1024
-GRACE_S = 3
-"""So long running requests may take to end when the guard stops."""
-
 LISTENER = "verdigris.listener"
 """The key in an ASGI scope that says how a request came in."""
 
@@ -65,7 +54,7 @@ async def serve_api(
     """
     async with AsyncExitStack() as stack:
         bound: tuple[str, int] | None = None
-        servers: list[_Server] = []
+        servers: list[Server] = []
         if unix_socket is not None:
             listener = stack.enter_context(listening(unix_socket))
             servers.append(await stack.enter_async_context(_served(app, listener, Listener.LOCAL, None)))
@@ -123,71 +112,11 @@ def _listening_tcp(host: str, port: int, *, encrypted: bool) -> Iterator[socket.
 
 
 @asynccontextmanager
-async def _served(app: FastAPI, listener: socket.socket, came_by: Listener, context: ssl.SSLContext | None) -> AsyncIterator["_Server"]:
+async def _served(app: FastAPI, listener: socket.socket, came_by: Listener, context: ssl.SSLContext | None) -> AsyncIterator[Server]:
     async def marked(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         values: MutableMapping[str, Any] = {**scope, LISTENER: came_by}
         await app(values, receive, send)  # type: ignore[arg-type]  # two libraries' names for the same callables
 
-    config = uvicorn.Config(
-        marked, http=_Protocol, ws="none", interface="asgi3", lifespan="off", log_config=None, access_log=False,
-        proxy_headers=False, server_header=False, h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-        timeout_graceful_shutdown=GRACE_S,
-    )  # fmt: skip
-    config.load()
-    config.ssl = context
-    server = _Server(config)
-    task = asyncio.create_task(server.serve([listener]), name=f"verdigris-api-{came_by.value}")
-    up = asyncio.create_task(server.up.wait())
-    try:
-        await asyncio.wait({task, up}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
+    name = f"verdigris-api-{came_by.value}"
+    async with served(marked, listener, name, context, HEADER_BYTES_MAX, app.state.closing.set) as server:
         yield server
-    finally:
-        up.cancel()
-        app.state.closing.set()
-        server.should_exit = True
-        await task
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever owns the event loop, and says when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-
-class _Protocol(H11Protocol):
-    """A connection with two bounds that uvicorn does not have: how many there are, and how long one may bring nothing."""
-
-    _idle: asyncio.TimerHandle | None = None
-    _cycle_before: object = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MAX:
-            transport.abort()
-            return
-        self._idle = self.loop.call_later(IDLE_MAX_S, self._close_if_idle)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        super().connection_lost(exc)
-
-    def _close_if_idle(self) -> None:
-        cycle = self.cycle
-        if (cycle is None or cycle.response_complete) and cycle is self._cycle_before:
-            self.transport.abort()
-            return
-        self._cycle_before = cycle
-        self._idle = self.loop.call_later(IDLE_MAX_S, self._close_if_idle)

@@ -3,7 +3,6 @@
 Without TLS it may listen on any address: requests carry no secret, and what is answered is signed.
 """
 
-import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -11,21 +10,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from verdigris.errors import VerdigrisError
-
-CONNECTIONS_MAX = 128
-"""Each takes a file descriptor; more are closed at once."""
-
-IDLE_MAX_S = 10.0
-"""A connection that brings no whole request in this time is closed, at the latest after twice as long."""
+from verdigris.http_serving import CONNECTIONS_MAX, served
 
 HEADER_BYTES_MAX = 16 * 1024
-GRACE_S = 3
-"""So long running requests may take to end when the witness stops."""
 
 
 class CannotServe(VerdigrisError):
@@ -50,25 +40,8 @@ async def serve_witness(app: ASGIApp, host: str, port: int, tls: TlsFiles | None
     """
     context = None if tls is None else _tls_context(tls)
     with _listening(host, port) as listener:
-        config = uvicorn.Config(
-            app, http=_Protocol, ws="none", interface="asgi3", lifespan="off", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-            timeout_graceful_shutdown=GRACE_S,
-        )  # fmt: skip
-        config.load()
-        config.ssl = context
-        server = _Server(config)
-        task = asyncio.create_task(server.serve([listener]), name="verdigris-witness")
-        up = asyncio.create_task(server.up.wait())
-        try:
-            await asyncio.wait({task, up}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                task.result()
+        async with served(app, listener, "verdigris-witness", context, HEADER_BYTES_MAX):
             yield listener.getsockname()[:2]
-        finally:
-            up.cancel()
-            server.should_exit = True
-            await task
 
 
 def _tls_context(files: TlsFiles) -> ssl.SSLContext:
@@ -101,46 +74,3 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             msg = f"cannot listen on {host} port {port}: {error.strerror or error}"
             raise CannotServe(msg) from error
         yield listener
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever owns the event loop, and says when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-
-class _Protocol(H11Protocol):
-    """A connection with two bounds that uvicorn does not have: how many there are, and how long one may bring nothing."""
-
-    _idle: asyncio.TimerHandle | None = None
-    _cycle_before: object = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MAX:
-            transport.abort()
-            return
-        self._idle = self.loop.call_later(IDLE_MAX_S, self._close_if_idle)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        super().connection_lost(exc)
-
-    def _close_if_idle(self) -> None:
-        cycle = self.cycle
-        if (cycle is None or cycle.response_complete) and cycle is self._cycle_before:
-            self.transport.abort()
-            return
-        self._cycle_before = cycle
-        self._idle = self.loop.call_later(IDLE_MAX_S, self._close_if_idle)
