@@ -49,3 +49,10 @@ def test_every_module_says_what_it_owns() -> None:
         if file.stat().st_size and not file.read_text(encoding="utf-8").startswith('"""')
     ]
     assert silent == []
+
+
+def test_no_command_waits_for_what_another_needs() -> None:
+    """The command line alone loads no database, no report and no server: each is a second at every start."""
+    program = "import sys, verdigris.cli.main; print(*sorted({'sqlalchemy', 'reportlab', 'dbos', 'fastapi', 'grpc'} & sys.modules.keys()))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.split() == []

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import rfc8785
 
+from verdigris.audit.errors import CannotExport
 from verdigris.audit.record import Entry, Record
 from verdigris.audit.reports import report_files
 from verdigris.compliance.assess import assess
 from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
-from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import KINDS, Kind, Type
 
 FORMAT = "verdigris.pack/1"
@@ -44,10 +44,6 @@ findings.sarif  what the judge found (SARIF 2.1.0)
 report.html     the report for people, also as report.pdf
 summary.json    what holds of the rollout, in one in-toto statement (SVR v0.2); not there while it has not ended
 """
-
-
-class CannotExport(VerdigrisError):
-    """A pack cannot be written. Safe: the record was not changed; what was written of the pack is of no use."""
 
 
 def named_by(entries: Sequence[Entry], record: Record) -> Iterator[str]:

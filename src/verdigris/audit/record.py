@@ -8,8 +8,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from verdigris.audit.errors import NoRecord, NoSuchEntry
 from verdigris.database import open_engine
-from verdigris.errors import VerdigrisError
 from verdigris.ledger import evidence
 from verdigris.ledger.checkpoint import Checkpoint
 from verdigris.ledger.evidence import EvidenceDamaged
@@ -22,14 +22,6 @@ from verdigris.ledger.statement import Statement, opened
 from verdigris.ledger.storage import LogFolder, Storage
 
 RECORDS_FILE, LOG_FOLDER, KEYS_FILE = "rollouts.sqlite", "ledger", "ledger.keys"
-
-
-class NoRecord(VerdigrisError):
-    """There is no record here, or it cannot be read. Safe: nothing was changed."""
-
-
-class NoSuchEntry(VerdigrisError):
-    """The record has no such rollout or entry. Safe: nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +53,17 @@ class Record:
         for index, content in enumerate(read_entries(self._storage, size, min(start, size), size), start):
             yield Entry(index, content, opened(content, self.keys)[0])
 
-    def of(self, rollout_id: str) -> tuple[Entry, ...]:
-        """The entries of one rollout: by its id, a unique beginning of it, or "latest". Raises: NoSuchEntry."""
-        by_rollout: dict[str, list[Entry]] = {}
+    def rollouts(self) -> dict[str, list[Entry]]:
+        """The entries of each rollout by its id, the rollouts in the order in which they began."""
+        found: dict[str, list[Entry]] = {}
         for entry in self.entries():
             if entry.statement.rollout is not None:
-                by_rollout.setdefault(entry.statement.rollout, []).append(entry)
+                found.setdefault(entry.statement.rollout, []).append(entry)
+        return found
+
+    def of(self, rollout_id: str) -> tuple[Entry, ...]:
+        """The entries of one rollout: by its id, a unique beginning of it, or "latest". Raises: NoSuchEntry."""
+        by_rollout = self.rollouts()
         if rollout_id == "latest" and by_rollout:
             return tuple(by_rollout[list(by_rollout)[-1]])
         meant = [name for name in by_rollout if name == rollout_id] or [name for name in by_rollout if name.startswith(rollout_id)]

@@ -1,31 +1,9 @@
-"""`verdigris audit`: what an auditor does with a record. Works on files alone; no guard need run."""
+"""`verdigris audit`: what an auditor does with a record, as arguments and help. What is done is in `auditing`."""
 
-import json
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-
-from verdigris.audit import verify as verifier
-from verdigris.audit.pack import CannotExport, write_pack
-from verdigris.audit.record import KEYS_FILE, LOG_FOLDER, Entry, EvidenceFiles, NoSuchEntry, Record, open_record
-from verdigris.audit.replay import Answer, Replayed, replay
-from verdigris.audit.reports import as_html, as_pdf, made_report
-from verdigris.cli.exit_codes import ExitCode
-from verdigris.cli.output import finish
-from verdigris.comparison.terminal import visible
-from verdigris.compliance.answers import State as ControlState
-from verdigris.compliance.assess import Assessed, assess
-from verdigris.compliance.catalogue import CATALOGUE, Control, control_of
-from verdigris.compliance.oscal import assessment_results, poam
-from verdigris.compliance.sarif import findings_sarif
-from verdigris.compliance.summary import summary
-from verdigris.ledger.entry_kinds import Kind
-from verdigris.ledger.statement import rfc3339
-from verdigris.server.connection import state_folder
 
 VERIFY_EPILOG = """[bold]Examples[/]
 
@@ -78,6 +56,14 @@ SUMMARY_EPILOG = """[bold]Examples[/]
 [bold]Exit codes[/]: 0 the statement was printed (whatever it says), 66 there is no such rollout, or it has not ended.
 """
 
+REPORT_EPILOG = """[bold]Examples[/]
+
+  verdigris audit report latest --html report.html
+  verdigris audit report 20260921-141320-d367 --html report.html --pdf report.pdf
+
+[bold]Exit codes[/]: 0 written (whatever it says), 66 there is no such rollout, 73 a file cannot be written.
+"""
+
 app = typer.Typer(
     help="What an auditor does with a record: verify, show, replay, export. Needs no guard.",
     no_args_is_help=True,
@@ -101,21 +87,9 @@ def verify_command(
     as_json: Json = False,
 ) -> int:
     """Verify a whole log, entry by entry, and say what was and what was not proven."""
-    earlier = [str(file) for file in checkpoint or ()]
-    if log is not None:
-        keys = key or _keys_beside(log)
-        report = verifier.verify_log(log, keys, witnesses=witness or (), checkpoints=earlier, evidence=evidence)
-    else:
-        with open_record(state_folder(state)) as record:
-            keys = key or [str(one) for one in record.keys]
-            files = verifier.Folder(state_folder(state) / LOG_FOLDER, links=True)
-            kept = [(str(file), file.read_bytes()) for file in checkpoint or ()]
-            report = verifier.verify_log_files(files, keys, witnesses=witness or (), earlier=kept, evidence=EvidenceFiles(record))
-    if not key:
-        report.not_proven.append("that the log's keys are the right ones: they were taken from beside it (--key)")
-    typer.echo(json.dumps(report.document(), indent=2) if as_json else verifier.printed(report), nl=as_json)
-    finish()
-    return ExitCode.PASS if report.ok else ExitCode.FAIL
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.verify_record(log, key, checkpoint, witness, evidence, state, as_json=as_json)
 
 
 @app.command("show")
@@ -126,43 +100,17 @@ def show_command(
     as_json: Json = False,
 ) -> int:
     """Show entries as they stand in the ledger, with what people wrote where that is still kept."""
-    with open_record(state_folder(state)) as record:
-        entries = record.of(rollout) if rollout is not None else tuple(record.entries())
-        for entry in entries:
-            statement = entry.statement
-            details = _details(record, statement.details)
-            who = _details(record, statement.actor.card).get("name", f"erased ({statement.actor.card[:8]})")
-            if as_json:
-                said = {"index": entry.index, "statement": json.loads(statement.payload()), "details": details, "actor": who}
-                typer.echo(json.dumps(said, sort_keys=True))
-            else:
-                late = " (entered late)" if statement.late else ""
-                text = visible(str(details.get("text", "erased")))
-                typer.echo(
-                    f"{entry.index:>6}  {rfc3339(statement.unix_nano)[:19]}  {statement.kind.value:<18} {text}{late}  ({visible(str(who))})"
-                )
-    finish()
-    return ExitCode.PASS
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.show(rollout, state, as_json=as_json)
 
 
 @app.command("replay", epilog=REPLAY_EPILOG)
 def replay_command(rollout: Rollout, state: State = None, *, as_json: Json = False) -> int:
     """Judge a rollout again from its evidence, and compare with what was decided then, byte by byte."""
-    with open_record(state_folder(state)) as record:
-        found = list(replay(record.of(rollout), record.evidence))
-    if as_json:
-        told = [{**{n: getattr(one, n) for n in Replayed.__slots__}, "answer": one.answer.value} for one in found]
-        typer.echo(json.dumps({"schema": "verdigris.replay/1", "verdicts": told}, indent=2))
-    else:
-        for one in found:
-            why = f": {one.why}" if one.why else ""
-            typer.echo(f"entry {one.index}  {one.verdict:<16} {one.looks:>5} looks  {one.answer.value}{why}  [judge {one.judge_then}]")
-        typer.echo(_ending(found))
-    finish()
-    answers = {one.answer for one in found}
-    if Answer.DIFFERENT in answers:
-        return ExitCode.FAIL
-    return ExitCode.PASS if answers <= {Answer.SAME} else ExitCode.NOT_ENOUGH_DATA
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.replay_verdicts(rollout, state, as_json=as_json)
 
 
 @app.command("population", epilog=POPULATION_EPILOG)
@@ -174,36 +122,9 @@ def population_command(
     as_json: Json = False,
 ) -> int:
     """List every rollout of a period, how it ended, and whether its entries are without a gap."""
-    first, last = _day(since, 0.0), _day(until, float("inf"))
-    with open_record(state_folder(state)) as record:
-        rollouts: dict[str, dict[str, object]] = {}
-        for entry in record.entries():
-            statement = entry.statement
-            if statement.rollout is None:
-                continue
-            row = rollouts.setdefault(
-                statement.rollout,
-                {"rollout": statement.rollout, "begun": rfc3339(statement.unix_nano), "plan": statement.plan, "entries": 0, "gaps": 0,
-                 "ended": None, "verdict": None, "first": entry.index, "unix_s": statement.unix_nano / 1e9},
-            )  # fmt: skip
-            row["entries"] = int(str(row["entries"])) + 1
-            row["gaps"] = int(str(row["gaps"])) + (statement.sequence != row["entries"])
-            if statement.kind is Kind.VERDICT:
-                row["verdict"] = statement.values["verdict"]
-            if statement.kind is Kind.ROLLOUT_ENDED:
-                row["ended"] = statement.values["phase"]
-        size = record.checkpoint.size
-    chosen = [row for row in rollouts.values() if first <= float(str(row.pop("unix_s"))) < last]
-    if as_json:
-        typer.echo(json.dumps({"schema": "verdigris.population/1", "log_size": size, "rollouts": chosen}, indent=2))
-    else:
-        for row in chosen:
-            ended = row["ended"] or "OPEN: it has no end in the record"
-            gaps = f", {row['gaps']} GAPS" if row["gaps"] else ""
-            typer.echo(f"{row['rollout']}  {str(row['begun'])[:19]}  {ended}  {row['verdict'] or ''}  {row['entries']} entries{gaps}")
-        typer.echo(f"{len(chosen)} rollouts in {size} entries; `verdigris audit verify` shows that none was taken out")
-    finish()
-    return ExitCode.FAIL if any(row["gaps"] for row in chosen) else ExitCode.PASS
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.list_population(since, until, state, as_json=as_json)
 
 
 @app.command("export", epilog=EXPORT_EPILOG)
@@ -213,13 +134,9 @@ def export_command(
     state: State = None,
 ) -> int:
     """Write everything that shows what one rollout did into a zip file that verifies itself."""
-    with open_record(state_folder(state)) as record:
-        files = write_pack(record, record.of(rollout), output)
-        keys = " ".join(f'--key "{key}"' for key in record.keys)
-    said = Console(stderr=True)
-    said.print(f"{output}: {files} files. Whoever has it verifies it with:", highlight=False, markup=False, soft_wrap=True)
-    said.print(f"  python verify.py pack . {keys}", highlight=False, markup=False, soft_wrap=True)
-    return ExitCode.PASS
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.export(rollout, output, state)
 
 
 @app.command("control", epilog=CONTROL_EPILOG)
@@ -233,36 +150,9 @@ def control_command(
     as_json: Json = False,
 ) -> int:
     """Show what evidence there is for a control, and from which rollouts. Nothing is called compliant: that is the auditor's word."""
-    if listing:
-        _list_controls(as_json=as_json)
-        finish()
-        return ExitCode.PASS
-    asked = None if control is None else control_of(control)
-    if asked is None:
-        msg = "name a control" if control is None else f"there is no control {control!r}"
-        raise typer.BadParameter(f"{msg}; `verdigris audit control --list` lists them")  # noqa: TRY003, EM102  # as Typer shows it
-    first, last = _day(since, 0.0), _day(until, float("inf"))
-    with open_record(state_folder(state)) as record:
-        found = {
-            str(entries[0].statement.rollout): assess(entries, record.evidence, (asked,)).controls[0]
-            for entries in _by_rollout(record) if first <= entries[0].statement.unix_nano / 1e9 < last
-        }  # fmt: skip
-    if as_json:
-        told = [{"rollout": name, **_answer(one)} for name, one in found.items()]
-        typer.echo(json.dumps({"schema": "verdigris.control/1", **_control(asked), "rollouts": told}, indent=2))
-    else:
-        typer.echo(f"{asked.key}: {asked.title} ({asked.framework.value.name} {asked.framework.value.version})")
-        for name, one in found.items():
-            typer.echo(f"{name}  {one.answer.state.value}{_where(one.answer.entries)}: {visible(one.answer.why)}")
-            for part in one.answer.lacking:
-                typer.echo(f"    not shown: {part}")
-        count = {state: sum(one.answer.state is state for one in found.values()) for state in ControlState}
-        typer.echo(f"{len(found)} rollouts: " + ", ".join(f"{number} {state.value}" for state, number in count.items()))
-    finish()
-    states = {one.answer.state for one in found.values()}
-    if ControlState.CONTRADICTED in states:
-        return ExitCode.FAIL
-    return ExitCode.PASS if states == {ControlState.EVIDENCED} else ExitCode.NOT_ENOUGH_DATA
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.show_control(control, since, until, state, listing=listing, as_json=as_json)
 
 
 @app.command("oscal", epilog=OSCAL_EPILOG)
@@ -274,128 +164,25 @@ def oscal_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the assessment results instead.")] = False,
 ) -> int:
     """Write what a rollout says of controls as OSCAL 1.2.1: assessment results, and a draft plan of action and milestones."""
-    if (output is None) is not as_json:
-        msg = "say where the documents go (--output DIR), or print one (--json)"
-        raise typer.BadParameter(msg)
-    with open_record(state_folder(state)) as record:
-        assessment = assess(record.of(rollout), record.evidence)
-    if output is None:
-        typer.echo(assessment_results(assessment).decode(), nl=False)
-    else:
-        files = {"assessment-results.json": assessment_results(assessment), "poam.json": poam(assessment)}
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                (output / name).write_bytes(content)
-        except OSError as error:
-            msg = f"{output} cannot be written: {error.strerror or error}"
-            raise CannotExport(msg) from error
-        count = ", ".join(f"{len(assessment.of(one))} {one.value}" for one in ControlState)
-        typer.echo(f"{output}: {', '.join(files)}; controls: {count}")
-    finish()
-    return ExitCode.FAIL if assessment.of(ControlState.CONTRADICTED) else ExitCode.PASS
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.write_oscal(rollout, output, state, as_json=as_json)
 
 
 @app.command("sarif", epilog=SARIF_EPILOG)
 def sarif_command(rollout: Rollout, state: State = None) -> int:
     """Print what the judge found in a rollout as SARIF 2.1.0."""
-    with open_record(state_folder(state)) as record:
-        typer.echo(findings_sarif(record.of(rollout), record.evidence).decode(), nl=False)
-    finish()
-    return ExitCode.PASS
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.print_sarif(rollout, state)
 
 
 @app.command("summary", epilog=SUMMARY_EPILOG)
 def summary_command(rollout: Rollout, state: State = None) -> int:
     """Print what holds of a rollout that has ended, as an in-toto statement (Simple Verification Result v0.2)."""
-    with open_record(state_folder(state)) as record:
-        entries = record.of(rollout)
-        statement = summary(entries, record.evidence)
-    if statement is None:
-        msg = f"the rollout {entries[0].statement.rollout} has not ended: there is nothing to sum up yet"
-        raise NoSuchEntry(msg)
-    typer.echo(statement.decode())
-    finish()
-    return ExitCode.PASS
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
 
-
-def _list_controls(*, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps({"schema": "verdigris.controls/1", "controls": [_control(one) for one in CATALOGUE]}, indent=2))
-        return
-    width = max(len(one.key) for one in CATALOGUE)
-    for one in CATALOGUE:
-        typer.echo(f"{one.key:<{width}}  {one.title}")
-
-
-def _by_rollout(record: Record) -> Sequence[Sequence[Entry]]:
-    """The entries of each rollout, the rollouts in the order in which they began."""
-    found: dict[str, list[Entry]] = {}
-    for entry in record.entries():
-        if entry.statement.rollout is not None:
-            found.setdefault(entry.statement.rollout, []).append(entry)
-    return list(found.values())
-
-
-def _control(control: Control) -> dict[str, object]:
-    edition = control.framework.value
-    return {
-        "control": control.key, "framework": edition.name, "version": edition.version, "identifier": control.identifier,
-        "title": control.title,
-    }  # fmt: skip
-
-
-def _answer(one: Assessed) -> dict[str, object]:
-    answer = one.answer
-    return {"state": answer.state.value, "entries": list(answer.entries), "why": answer.why, "lacking": list(answer.lacking)}
-
-
-def _where(entries: Sequence[int]) -> str:
-    """Indices for people: what follows on each other as one range."""
-    if not entries:
-        return ""
-    ranges: list[list[int]] = []
-    for index in entries:
-        if ranges and ranges[-1][-1] + 1 == index:
-            ranges[-1] = [ranges[-1][0], index]
-        else:
-            ranges.append([index, index])
-    return " by entries " + ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in ranges)
-
-
-def _ending(found: list[Replayed]) -> str:
-    same = sum(one.answer is Answer.SAME for one in found)
-    return f"{same} of {len(found)} verdicts are the same again, byte by byte" if found else "the rollout has no verdict"
-
-
-def _details(record: Record, digest: str | None) -> dict[str, object]:
-    blob = None if digest is None else record.evidence(digest)
-    document = {} if blob is None else json.loads(blob)
-    return document if isinstance(document, dict) else {}
-
-
-def _keys_beside(log: Path) -> list[str]:
-    file = log.resolve().parent / KEYS_FILE
-    return file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
-
-
-def _day(text: str | None, default: float) -> float:
-    if text is None:
-        return default
-    try:
-        return datetime.strptime(text + " +0000", "%Y-%m-%d %z").timestamp()
-    except ValueError as error:
-        msg = f"{text!r} is no day; write 2026-03-01"
-        raise typer.BadParameter(msg) from error
-
-
-REPORT_EPILOG = """[bold]Examples[/]
-
-  verdigris audit report latest --html report.html
-  verdigris audit report 20260921-141320-d367 --html report.html --pdf report.pdf
-
-[bold]Exit codes[/]: 0 written (whatever it says), 66 there is no such rollout, 73 a file cannot be written.
-"""
+    return auditing.print_summary(rollout, state)
 
 
 @app.command("report", epilog=REPORT_EPILOG)
@@ -406,20 +193,6 @@ def report_command(
     state: State = None,
 ) -> int:
     """Write the report of one rollout for people: what changed, who asked, what was seen and decided, how it ended, how to verify it."""
-    if html is None and pdf is None:
-        msg = "say where the report goes: --html FILE, --pdf FILE, or both"
-        raise typer.BadParameter(msg)
-    with open_record(state_folder(state)) as record:
-        report = made_report(record, record.of(rollout))
-    said = Console(stderr=True)
-    for file, made in ((html, as_html), (pdf, as_pdf)):
-        if file is None:
-            continue
-        content = made(report)
-        try:
-            file.write_bytes(content)
-        except OSError as error:
-            msg = f"{file} cannot be written: {error.strerror or error}"
-            raise CannotExport(msg) from error
-        said.print(f"{file}: {len(content):,} bytes", highlight=False, markup=False, soft_wrap=True)
-    return ExitCode.PASS
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+
+    return auditing.write_report(rollout, html, pdf, state)

@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from verdigris.audit.pack import CannotExport
-from verdigris.audit.record import NoRecord, NoSuchEntry
+from verdigris.audit.errors import CannotExport, NoRecord, NoSuchEntry
 from verdigris.cli.audit import app as audit_app
 from verdigris.cli.compare import CannotWrite, compare_command
 from verdigris.cli.demo import demo_command

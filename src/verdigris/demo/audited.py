@@ -4,32 +4,15 @@ an interpreter that knows nothing of us.
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from verdigris.audit.pack import write_pack
 from verdigris.audit.record import LOG_FOLDER, EvidenceFiles, open_record
 from verdigris.audit.replay import Answer, replay
 from verdigris.audit.verify import Folder, verify_log_files
+from verdigris.demo.ending import Audited
 
-PACK_FILE = "evidence-pack.zip"
 PACK_LIMIT_S = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Audited:
-    """`problems`: what is wrong with the record; empty when nothing is. `verdicts`: how many were judged again."""
-
-    entries: int
-    verdicts: int
-    problems: tuple[str, ...]
-
-    def sentence(self) -> str:
-        """For people."""
-        return (
-            f"The record: {self.entries} signed entries verified, {self.verdicts} verdicts judged again from their evidence to the same "
-            f"bytes, and an evidence pack that verified itself ({PACK_FILE})."
-        )
 
 
 def audit(state_folder: Path, pack: Path) -> Audited:

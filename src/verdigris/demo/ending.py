@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from verdigris.demo.audited import Audited
 from verdigris.demo.cases import Case, Expected
 from verdigris.demo.harm import Harm
 from verdigris.judge.verdict import Outcome
@@ -12,6 +11,9 @@ from verdigris.rollout.status import RolloutStatus
 from verdigris.rollout.transitions import Phase
 
 SCHEMA = "verdigris.demo/1"
+PACK_FILE = "evidence-pack.zip"
+"""The evidence pack of a case, in its folder."""
+
 BUSY_MS = 200.0
 """An idle machine answers in 50 to 120 ms, most of it the services' own waiting."""
 
@@ -26,6 +28,22 @@ class Killed:
     at_unix_s: float
     back_after_s: float
     lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """`problems`: what is wrong with the record; empty when nothing is. `verdicts`: how many were judged again."""
+
+    entries: int
+    verdicts: int
+    problems: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """For people."""
+        return (
+            f"The record: {self.entries} signed entries verified, {self.verdicts} verdicts judged again from their evidence to the same "
+            f"bytes, and an evidence pack that verified itself ({PACK_FILE})."
+        )
 
 
 @dataclass(frozen=True, slots=True)

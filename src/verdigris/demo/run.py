@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
-from verdigris.demo.audited import PACK_FILE, audit
+from verdigris.demo.audited import audit
 from verdigris.demo.cases import Case
-from verdigris.demo.ending import BUSY_MS, Ending, Killed, judge_ending
+from verdigris.demo.ending import BUSY_MS, PACK_FILE, Ending, Killed, judge_ending
 from verdigris.demo.errors import DemoFailed
 from verdigris.demo.extra import require_live
 from verdigris.demo.guard import Guard, start_guard
