@@ -9,7 +9,7 @@ from verdigris.approvals.approval import ENDING, Approval, ApprovalDecision, Sig
 from verdigris.approvals.people import People, Person, Role
 from verdigris.approvals.signing import FileSigner
 from verdigris.approvals.ssh_key import PublicKey
-from verdigris.approvals.times import NANO, unix_nano
+from verdigris.times import NANO, unix_nano
 
 ROLLOUT, OTHER_ROLLOUT = "20261103-200000-abcd", "20261103-200001-abcd"
 PLAN, OTHER_PLAN, SHOWN, OTHER_SHOWN = (sha256(name).hexdigest() for name in (b"plan", b"other plan", b"shown", b"other shown"))

@@ -12,8 +12,9 @@ from verdigris.audit.verify import PACK_FORMAT
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.log import Log
 from verdigris.ledger.note import Algorithm, VerifierKey
-from verdigris.ledger.statement import NANO, Actor, ActorKind, Clock, Outcome, Statement, signed
+from verdigris.ledger.statement import Actor, ActorKind, Clock, Outcome, Statement, signed
 from verdigris.ledger.storage import HeadMoved
+from verdigris.times import NANO
 
 ORIGIN = "guard.test/log"
 KEY, OTHER_KEY = str(signer(1).key), str(signer(2).key)

@@ -51,8 +51,8 @@ from verdigris.approvals.approval import (
 from verdigris.approvals.people import InvalidPeople, Person, Role, read_people
 from verdigris.approvals.signing import FileSigner
 from verdigris.approvals.ssh_signature import InvalidSshSignature, SshSignature
-from verdigris.approvals.times import UNIX_NANO_MAX, rfc3339, unix_nano
 from verdigris.plan.fields import STEPS_MAX
+from verdigris.times import UNIX_NANO_MAX, rfc3339, unix_nano
 
 REFUSE, WITHDRAW, REVIEW, OVERRIDE = (
     ApprovalDecision.REFUSE, ApprovalDecision.WITHDRAW, ApprovalDecision.REVIEW, ApprovalDecision.OVERRIDE_FREEZE,

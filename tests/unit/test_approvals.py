@@ -38,7 +38,7 @@ from verdigris.approvals.approval import (
 )
 from verdigris.approvals.gate import Granted, InvalidGate, Need, Policy, Question, Refused, Waiting, decide
 from verdigris.approvals.people import People, Role
-from verdigris.approvals.times import DAY_NANO
+from verdigris.times import DAY_NANO
 
 REFUSE, WITHDRAW, REVIEW, OVERRIDE = (
     ApprovalDecision.REFUSE, ApprovalDecision.WITHDRAW, ApprovalDecision.REVIEW, ApprovalDecision.OVERRIDE_FREEZE,

@@ -14,8 +14,9 @@ from verdigris.judge.reference import Proxied
 from verdigris.judge.windows import UNIT, Operation, OperationCounts, RoleWindow, TraceCounts, Window
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.evidence import EvidenceDamaged
-from verdigris.ledger.statement import NANO, Actor, ActorKind, Clock, Outcome, Statement
+from verdigris.ledger.statement import Actor, ActorKind, Clock, Outcome, Statement
 from verdigris.rollout.evidence import Look
+from verdigris.times import NANO
 
 START_S = 1_790_000_000
 LOOKUP = Operation("portal", "SERVER", "GET /lookup")

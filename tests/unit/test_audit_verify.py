@@ -70,8 +70,9 @@ from verdigris.ledger import entry_kinds
 from verdigris.ledger import statement as statements
 from verdigris.ledger.entry_kinds import Kind, Type
 from verdigris.ledger.log import Log
-from verdigris.ledger.statement import NANO, Clock, Outcome
+from verdigris.ledger.statement import Clock, Outcome
 from verdigris.ledger.storage import LogFolder
+from verdigris.times import NANO
 
 FILE = Path(verify.__file__)
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"

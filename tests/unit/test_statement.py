@@ -15,8 +15,9 @@ from tests.unit.ledger_keys import signer
 from verdigris.judge.verdict import Outcome as Verdict
 from verdigris.judge.verdict import Severity, Signal
 from verdigris.ledger.entry_kinds import EVENTS, KINDS, PHASES, SEVERITIES, SIGNALS, VERDICTS, Field, Kind, Type
-from verdigris.ledger.statement import Actor, ActorKind, Clock, InvalidEntry, Outcome, Statement, key_id, opened, rfc3339, signed
+from verdigris.ledger.statement import Actor, ActorKind, Clock, InvalidEntry, Outcome, Statement, key_id, opened, signed
 from verdigris.rollout.transitions import Event, Phase
+from verdigris.times import rfc3339
 
 D = "ab" * 32
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)

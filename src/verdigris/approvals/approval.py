@@ -23,7 +23,7 @@ import rfc8785
 from verdigris.approvals.errors import ApprovalError
 from verdigris.approvals.people import People, Person, Role
 from verdigris.approvals.ssh_signature import ARMORED_BYTES_MAX, SshSignature
-from verdigris.approvals.times import DAY_NANO, NANO, UNIX_NANO_MAX, rfc3339, unix_nano
+from verdigris.times import DAY_NANO, NANO, UNIX_NANO_MAX, rfc3339, unix_nano
 
 TYPE = "https://verdigris.dev/approval/v1"
 START = -1

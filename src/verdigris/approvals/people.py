@@ -13,7 +13,7 @@ from typing import Any
 
 from verdigris.approvals.errors import ApprovalError
 from verdigris.approvals.ssh_key import InvalidPublicKey, PublicKey
-from verdigris.approvals.times import unix_nano_of
+from verdigris.times import unix_nano_of
 
 PEOPLE_MAX = 1_000
 KEYS_MAX = 10

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from verdigris.audit.seen import Amount, Pair, Span
 from verdigris.audit.story import Judged, Story, Weight
-from verdigris.ledger.statement import NANO
+from verdigris.times import NANO
 
 WIDTH, HEIGHT = 760.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 34.0, 26.0

@@ -21,7 +21,8 @@ from verdigris.audit.report_words import (
 from verdigris.audit.seen import Pair, Span
 from verdigris.audit.story import APPROVALS, Found, Gap, GapKind, Judged, Line, PlannedStep, Story
 from verdigris.ledger.entry_kinds import Kind
-from verdigris.ledger.statement import NANO, Outcome
+from verdigris.ledger.statement import Outcome
+from verdigris.times import NANO
 
 ENTRIES_LISTED = 8
 

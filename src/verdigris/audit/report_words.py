@@ -3,7 +3,7 @@
 from verdigris.audit.report import Text, Tone
 from verdigris.audit.story import Line
 from verdigris.ledger.entry_kinds import Value
-from verdigris.ledger.statement import rfc3339
+from verdigris.times import rfc3339
 
 ERASED = "erased"
 NOT_TOLD = "not told"

@@ -14,8 +14,9 @@ from verdigris.audit.seen import Seen, seen
 from verdigris.judge.windows import Operation
 from verdigris.ledger.entry_kinds import KINDS, Kind, Type, Value
 from verdigris.ledger.evidence import EvidenceDamaged
-from verdigris.ledger.statement import NANO, ActorKind, Outcome
+from verdigris.ledger.statement import ActorKind, Outcome
 from verdigris.rollout.evidence import Look
+from verdigris.times import NANO
 
 Evidence = Callable[[str], bytes | None]
 

@@ -24,8 +24,8 @@ from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
 from verdigris.ledger.entry_kinds import Kind
-from verdigris.ledger.statement import NANO, rfc3339
 from verdigris.server.connection import state_folder
+from verdigris.times import NANO, rfc3339
 
 
 def verify_record(

@@ -21,7 +21,7 @@ from verdigris.compliance.catalogue import Framework
 from verdigris.compliance.documents import identifier, line, written
 from verdigris.compliance.facts import Entry, Facts
 from verdigris.ledger.entry_kinds import Kind
-from verdigris.ledger.statement import rfc3339
+from verdigris.times import rfc3339
 
 OSCAL_VERSION = "1.2.1"
 NAMESPACE = "https://verdigris.dev/ns/oscal"

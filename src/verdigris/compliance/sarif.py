@@ -13,7 +13,7 @@ from verdigris.compliance.documents import identifier, line, written
 from verdigris.compliance.facts import Entry, EvidenceOf, Facts
 from verdigris.judge.verdict import Severity, Signal
 from verdigris.ledger.entry_kinds import Kind
-from verdigris.ledger.statement import rfc3339
+from verdigris.times import rfc3339
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS: Mapping[str, str] = MappingProxyType({

@@ -16,7 +16,8 @@ from verdigris.compliance.answers import Evidenced
 from verdigris.compliance.facts import Entry, EvidenceOf, Facts
 from verdigris.compliance.rules import changes_are_announced, tested_before_it_was_final
 from verdigris.ledger.entry_kinds import Kind
-from verdigris.ledger.statement import STATEMENT_TYPE, rfc3339
+from verdigris.ledger.statement import STATEMENT_TYPE
+from verdigris.times import rfc3339
 
 PREDICATE_TYPE = "https://in-toto.io/attestation/svr/v0.2"
 VERIFIER = "https://verdigris.dev/compliance/summary/v1"

@@ -59,11 +59,6 @@ def names(connection: sa.Connection) -> list[str]:
     return [row.digest for row in connection.execute(sa.select(_BLOBS.c.digest).order_by(_BLOBS.c.digest))]
 
 
-def erase(connection: sa.Connection, digest: str) -> bool:
-    """Forget a blob. Returns whether it was there."""
-    return connection.execute(_BLOBS.delete().where(_BLOBS.c.digest == digest)).rowcount > 0
-
-
 def salted(document: Mapping[str, Any]) -> bytes:
     """A details blob: RFC 8785 JSON with a random salt, so that its name lets nobody guess what it says."""
     return rfc8785.dumps({"salt": secrets.token_hex(SALT_BYTES), **document})

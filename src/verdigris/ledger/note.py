@@ -128,16 +128,24 @@ class Note:
         return cls(text + "\n", tuple(parse_signature(line) for line in lines))
 
 
+def strict_base64(text: str) -> bytes:
+    """What base64 says, in its one spelling: nothing is left over at the end of the last character. Raises: ValueError."""
+    decoded = base64.b64decode(text, validate=True)
+    if base64.b64encode(decoded).decode() != text:
+        msg = "base64 with something left over"
+        raise ValueError(msg)
+    return decoded
+
+
 def parse_signature(line: str) -> Signature:
     """One signature line, without its line end. Raises: InvalidNote."""
     try:
         name, encoded = line.removeprefix(_MARK).split(" ")
-        decoded = base64.b64decode(encoded, validate=True)
+        decoded = strict_base64(encoded)
     except (ValueError, binascii.Error) as error:
         msg = f"not a signature line: {line[:200]!r}"
         raise InvalidNote(msg) from error
-    canonical = base64.b64encode(decoded).decode() == encoded  # what is left over at the end of the last character must be zero
-    if not line.startswith(_MARK) or not _NAME.match(name) or len(decoded) <= KEY_ID_BYTES or not canonical:
+    if not line.startswith(_MARK) or not _NAME.match(name) or len(decoded) <= KEY_ID_BYTES:
         msg = f"not a signature line: {line[:200]!r}"
         raise InvalidNote(msg)
     return Signature(name, decoded[:KEY_ID_BYTES], decoded[KEY_ID_BYTES:])

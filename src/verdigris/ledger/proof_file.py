@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from verdigris.ledger.merkle import HASH_BYTES
-from verdigris.ledger.note import InvalidNote, Note
+from verdigris.ledger.note import InvalidNote, Note, strict_base64
 
 HEADER = "c2sp.org/tlog-proof@v1"
 HASHES_MAX = 63
@@ -42,9 +42,9 @@ class ProofFile:
         try:
             lines = head.decode("ascii").split("\n")
             header, *rest = lines
-            extra = _decoded(rest.pop(0).removeprefix("extra ")) if rest and rest[0].startswith("extra ") else None
+            extra = strict_base64(rest.pop(0).removeprefix("extra ")) if rest and rest[0].startswith("extra ") else None
             index = _INDEX.match(rest[0]) if rest else None
-            hashes = tuple(_decoded(line) for line in rest[1:])
+            hashes = tuple(strict_base64(line) for line in rest[1:])
         except (UnicodeDecodeError, ValueError, binascii.Error) as error:
             msg = f"not a proof file: {error}"
             raise InvalidNote(msg) from error
@@ -52,11 +52,3 @@ class ProofFile:
             msg = f"not a proof file ({HEADER}, an index, at most {HASHES_MAX} hashes, a checkpoint)"
             raise InvalidNote(msg)
         return cls(int(index.group(1)), hashes, Note.parse(note), extra)
-
-
-def _decoded(text: str) -> bytes:
-    decoded = base64.b64decode(text, validate=True)
-    if base64.b64encode(decoded).decode() != text:
-        msg = "base64 with something left over"
-        raise ValueError(msg)
-    return decoded

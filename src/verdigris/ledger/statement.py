@@ -7,14 +7,12 @@ digest: a blob can be erased, and what stays does not let anybody guess what it 
 Sources: in-toto Statement v1, DSSE v1 (github.com/secure-systems-lab/dsse), RFC 8785, RFC 3339.
 """
 
-import base64
 import binascii
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -27,18 +25,17 @@ from securesystemslib.signer import Signature as EnvelopeSignature
 
 from verdigris.ledger.entry_kinds import COUNT_MAX, KINDS, Field, Kind, Type, Value, wrong_value
 from verdigris.ledger.errors import LedgerError
-from verdigris.ledger.note import VerifierKey
+from verdigris.ledger.note import VerifierKey, strict_base64
 from verdigris.ledger.signing import Signer
+from verdigris.times import rfc3339, unix_nano
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PREDICATE_BASE = "https://verdigris.dev/ledger/"
 BASED_ON_MAX = 200
-NANO = 1_000_000_000
 _ERROR_MS = Field(Type.COUNT, none=True)
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ROLLOUT = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,12}\Z")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z\Z")
 
 
 class InvalidEntry(LedgerError):
@@ -178,7 +175,7 @@ class Statement:
             statement = cls(
                 kind=kind, rollout=rollout, sequence=predicate["sequence"],
                 actor=Actor(ActorKind(predicate["actor"]["kind"]), predicate["actor"]["card"]),
-                unix_nano=_unix_nano(predicate["time"]),
+                unix_nano=unix_nano(predicate["time"]),
                 clock=Clock(predicate["clock"]["synchronised"], predicate["clock"]["errorMs"]),
                 outcome=Outcome(predicate["outcome"]),
                 plan=document["subject"][0]["digest"]["sha256"] if rollout is not None else None,
@@ -215,8 +212,8 @@ def opened(entry: bytes, trusted: Sequence[VerifierKey]) -> tuple[Statement, tup
     """
     try:
         document = json.loads(entry)
-        payload = _decoded(document["payload"])
-        named = [(one["keyid"], _decoded(one["sig"])) for one in document["signatures"]]
+        payload = strict_base64(document["payload"])
+        named = [(one["keyid"], strict_base64(one["sig"])) for one in document["signatures"]]
         bare = all(set(one) == {"keyid", "sig"} and type(one["keyid"]) is str for one in document["signatures"])
         same = rfc8785.dumps(document) == entry and set(document) == {"payload", "payloadType", "signatures"}
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError, rfc8785.CanonicalizationError) as error:
@@ -240,25 +237,3 @@ def opened(entry: bytes, trusted: Sequence[VerifierKey]) -> tuple[Statement, tup
             raise InvalidEntry(msg) from error
         found.append(key)
     return Statement.from_payload(payload), tuple(found)
-
-
-def _decoded(text: str) -> bytes:
-    decoded = base64.b64decode(text, validate=True)
-    if base64.b64encode(decoded).decode() != text:
-        msg = "base64 with something left over"
-        raise ValueError(msg)
-    return decoded
-
-
-def rfc3339(unix_nano: int) -> str:
-    """A time in UTC with nanoseconds."""
-    seconds, nano = divmod(unix_nano, NANO)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nano:09}Z"
-
-
-def _unix_nano(text: str) -> int:
-    if not _TIME.match(text):
-        msg = f"not a time: {text[:40]!r}"
-        raise ValueError(msg)
-    seconds = int(datetime.strptime(text[:19] + "+0000", "%Y-%m-%dT%H:%M:%S%z").timestamp())
-    return seconds * NANO + int(text[20:29])

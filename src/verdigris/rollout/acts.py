@@ -9,7 +9,7 @@ from verdigris.ledger.statement import Outcome
 from verdigris.plan.plan import Plan
 from verdigris.rollout.journal import Act
 from verdigris.rollout.position import Position
-from verdigris.rollout.transitions import Event
+from verdigris.rollout.transitions import Event, Phase
 from verdigris.traffic.data_plane import Split
 
 FINDINGS_MAX = 50
@@ -34,7 +34,7 @@ def moved(before: Position, position: Position, event: Event, actor: str, genera
         "from": before.phase.value, "to": position.phase.value, "event": event.value, "transition": position.sequence,
     }  # fmt: skip
     said = [Act(Kind.PHASE, actor, f"{before.phase.value} → {position.phase.value}: {position.reason}", data, data)]
-    if position.phase.value == "returning" and before.phase is not position.phase:
+    if position.phase is Phase.RETURNING and before.phase is not position.phase:
         said.append(
             Act(Kind.ROLLBACK_INTENDED, actor, "all traffic goes back to the baseline", {"generation": generation},
                 {"generation": generation}, outcome=Outcome.ANNOUNCED)

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,8 +18,9 @@ from verdigris.errors import VerdigrisError
 from verdigris.ledger import evidence
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.ledger import Ledger, system_clock
-from verdigris.ledger.statement import NANO, Actor, ActorKind, Outcome, Statement
+from verdigris.ledger.statement import Actor, ActorKind, Outcome, Statement
 from verdigris.rollout.status import RolloutEvent
+from verdigris.times import NANO
 
 ENTER_AT_ONCE_MAX = 500
 
@@ -69,7 +69,6 @@ class Act:
         values: what the entry says; only what its kind allows.
         based_on: SHA-256 of the evidence it rests on.
         outcome: how it stands.
-        details: more for the entry's details blob than `text`.
     """
 
     kind: Kind
@@ -79,7 +78,6 @@ class Act:
     values: Mapping[str, Value]
     based_on: tuple[str, ...] = ()
     outcome: Outcome = Outcome.DONE
-    details: Mapping[str, Any] | None = None
 
 
 class Journal:
@@ -96,8 +94,7 @@ class Journal:
 
     def append(self, connection: sa.Connection, rollout_id: str, plan: str, unix_s: float, act: Act) -> None:
         """The next row of a rollout. The rollout's row is locked by the caller, so that the sequence has no gaps."""
-        last = connection.execute(sa.select(sa.func.max(_JOURNAL.c.sequence)).where(_JOURNAL.c.rollout_id == rollout_id)).scalar_one()
-        sequence = (last or 0) + 1
+        sequence = self.last(connection, rollout_id) + 1
         statement = None
         if self._ledger is not None:
             statement = self._statement(connection, rollout_id, plan, sequence, unix_s, act).payload()
@@ -131,19 +128,8 @@ class Journal:
 
         Raises: NotEntered.
         """
-        chosen = sa.select(_JOURNAL.c.sequence, _JOURNAL.c.statement).where(
-            _JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.statement.is_not(None), _JOURNAL.c.ledger_index.is_(None)
-        )
-        if self._ledger is None:
-            return
-        with self._entering() as connection:
-            lock(connection)
-            rows = connection.execute(chosen.order_by(_JOURNAL.c.sequence).limit(ENTER_AT_ONCE_MAX)).all()
-            waiting = [(row.sequence, _late(row.statement, late=fresh_after is None or row.sequence <= fresh_after)) for row in rows]
-            if waiting:
-                for sequence, index in self._entered(connection, waiting):
-                    where = (_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.sequence == sequence)
-                    connection.execute(_JOURNAL.update().where(*where).values(ledger_index=index))
+        fresh_from = None if fresh_after is None else fresh_after + 1
+        self._enter(_JOURNAL.c.sequence, _JOURNAL.c.rollout_id == rollout_id, fresh_from, lock)
 
     # -- guards
 
@@ -162,17 +148,7 @@ class Journal:
 
     def enter_guards(self, guard: str, fresh_from: int | None = None) -> None:
         """Enter what a guard's rows have and the ledger has not. Raises: NotEntered."""
-        if self._ledger is None:
-            return
-        chosen = sa.select(_GUARDS.c.number, _GUARDS.c.statement).where(
-            _GUARDS.c.guard == guard, _GUARDS.c.statement.is_not(None), _GUARDS.c.ledger_index.is_(None)
-        )
-        with self._entering() as connection:
-            rows = connection.execute(chosen.order_by(_GUARDS.c.number).limit(ENTER_AT_ONCE_MAX)).all()
-            waiting = [(row.number, _late(row.statement, late=fresh_from is None or row.number < fresh_from)) for row in rows]
-            if waiting:
-                for number, index in self._entered(connection, waiting):
-                    connection.execute(_GUARDS.update().where(_GUARDS.c.number == number).values(ledger_index=index))
+        self._enter(_GUARDS.c.number, _GUARDS.c.guard == guard, fresh_from, lambda _connection: None)
 
     def guard_rows(self, connection: sa.Connection, limit: int) -> Sequence[tuple[str, str, str, dict[str, object]]]:
         """The last rows, the oldest first: guard, kind, text, data."""
@@ -180,6 +156,25 @@ class Journal:
         return [(row.guard, row.kind, row.text, json.loads(row.data)) for row in reversed(rows)]
 
     # -- within
+
+    def _enter(
+        self, key: sa.Column[int], of: sa.ColumnElement[bool], fresh_from: int | None, lock: Callable[[sa.Connection], object]
+    ) -> None:
+        """Enter rows that are not in the ledger, by their key; those before `fresh_from` are late (None: all are). Raises: NotEntered."""
+        if self._ledger is None:
+            return
+        table = key.table
+        left = (of, table.c.statement.is_not(None), table.c.ledger_index.is_(None))
+        chosen = sa.select(key, table.c.statement).where(*left).order_by(key).limit(ENTER_AT_ONCE_MAX)
+        with self._entering() as connection:
+            lock(connection)
+            waiting = [
+                (number, replace(Statement.from_payload(payload), late=fresh_from is None or number < fresh_from))
+                for number, payload in connection.execute(chosen).all()
+            ]
+            if waiting:
+                for number, index in self._entered(connection, waiting):
+                    connection.execute(sa.update(table).where(of, key == number).values(ledger_index=index))
 
     @contextlib.contextmanager
     def _entering(self) -> Iterator[sa.Connection]:
@@ -212,7 +207,7 @@ class Journal:
     def _statement(
         self, connection: sa.Connection, rollout_id: str | None, plan: str | None, sequence: int, unix_s: float, act: Act
     ) -> Statement:
-        details = {"kind": act.kind.value, "text": act.text, **(act.details or {})}
+        details = {"kind": act.kind.value, "text": act.text}
         return Statement(
             kind=act.kind, rollout=rollout_id, sequence=sequence, actor=self._actor(connection, act.actor), unix_nano=round(unix_s * NANO),
             clock=system_clock(), outcome=act.outcome, plan=plan, based_on=act.based_on,
@@ -230,7 +225,3 @@ def _columns(unix_s: float, act: Act) -> dict[str, object]:
     return {
         "unix_s": unix_s, "kind": act.kind.value, "actor": act.actor, "text": act.text, "data": json.dumps(act.data, sort_keys=True),
     }  # fmt: skip
-
-
-def _late(payload: bytes, *, late: bool) -> Statement:
-    return replace(Statement.from_payload(payload), late=late)

@@ -178,7 +178,7 @@ class Records:
             )  # fmt: skip
             evidence.put(connection, plan.canonical)
             self._journal.append(connection, made, plan.digest, now_unix_s, acts.submitted(plan, actor))
-        self._enter(made, fresh_after=0)
+        self.enter(made, fresh_after=0)
         return made
 
     def load(self, rollout_id: str) -> Stored:
@@ -354,7 +354,7 @@ class Records:
             last = self._journal.last(connection, rollout_id)
             self._journal.append(connection, rollout_id, row.digest, now_unix_s, acts.requested(kind, actor, reason))
         with contextlib.suppress(RecordsUnavailable) if kind in {"abort", "hold"} else contextlib.nullcontext():
-            self._enter(rollout_id, fresh_after=last)
+            self.enter(rollout_id, fresh_after=last)
 
     def asked(self, claim: Claim) -> Sequence[Request]:
         """Requests that nobody has acted on yet, the oldest first."""
@@ -394,26 +394,23 @@ class Records:
         What waits is entered first, so that a ledger that does not answer gets no more to wait for with every attempt.
         """
         if not spools:
-            self._enter(claim.rollout_id)
+            self.enter(claim.rollout_id)
         with self._acting(claim, what) as (connection, row):
             last = self._journal.last(connection, claim.rollout_id)
             yield connection, row
         with contextlib.suppress(RecordsUnavailable) if spools else contextlib.nullcontext():
-            self._enter(claim.rollout_id, fresh_after=last)
-
-    def enter(self, rollout_id: str) -> None:
-        """Enter what a rollout has left to say: it could not be entered when it happened."""
-        self._enter(rollout_id)
+            self.enter(claim.rollout_id, fresh_after=last)
 
     def enter_all(self, guard: str) -> None:
         """Enter what any rollout and this guard have left to say. What was written just now is entered by whoever wrote it."""
         with self._transaction("read what is not in the ledger") as connection:
             waiting = self._journal.waiting(connection, time.time() - LEFT_AFTER_S)
         for rollout_id in waiting:
-            self._enter(rollout_id)
+            self.enter(rollout_id)
         self.enter_guards(guard)
 
-    def _enter(self, rollout_id: str, fresh_after: int | None = None) -> None:
+    def enter(self, rollout_id: str, fresh_after: int | None = None) -> None:
+        """Enter what a rollout has left to say. What could not be entered when it happened, up to `fresh_after` (None: all), is late."""
         if self.ledger is not None:
             with _entering():
                 self._journal.enter(rollout_id, lambda connection: self._locked(connection, rollout_id), fresh_after)
