@@ -19,6 +19,7 @@ from verdigris.demo.cases import CASES
 from verdigris.demo.plan_text import FAST, Places, plan_text
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.note import VerifierKey
+from verdigris.ledger.storage import LedgerUnavailable
 from verdigris.plan.document import load_plan
 from verdigris.rollout.journal import Act
 from verdigris.rollout.judge_identity import judge_identity
@@ -198,6 +199,29 @@ def test_an_interrupted_rotation_is_finished_before_anything_else(state: Path) -
     assert verdigris("key", "rotate", "--state", state)[0] == 0
     opened(state).close()
     assert verdigris("audit", "verify", "--state", state)[0] == 0
+
+
+def test_a_rotation_that_cannot_be_entered_changes_no_key(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (state / KEY_FILE).read_bytes()
+
+    def fails(*_: object) -> int:
+        msg = "the disk of the ledger is gone"
+        raise LedgerUnavailable(msg)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("verdigris.ledger.ledger.Ledger.enter", fails)
+        code, _, err = verdigris("key", "rotate", "--state", state)
+    assert code != 0
+    assert "could not enter into the ledger" in err
+    assert (state / KEY_FILE).read_bytes() == before
+    assert verdigris("key", "rotate", "--state", state)[0] == 0
+    assert (state / KEY_FILE).read_bytes() != before
+    records = opened(state)
+    started(records)
+    records.close()
+    code, out, _ = verdigris("audit", "verify", "--state", state)
+    assert code == 0, out
+    assert verdigris("audit", "show", "--state", state)[1].count("key.rotated") == 1
 
 
 def test_a_key_is_made_once_and_read_by_nobody_else(tmp_path: Path) -> None:

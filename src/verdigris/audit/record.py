@@ -17,11 +17,12 @@ from verdigris.ledger.log import Hashes, read_entries
 from verdigris.ledger.merkle import inclusion_proof
 from verdigris.ledger.note import Note, VerifierKey, verified
 from verdigris.ledger.proof_file import ProofFile
+from verdigris.ledger.signing import KEYS_FILE, verifier_keys
 from verdigris.ledger.sql_storage import LogTables
 from verdigris.ledger.statement import Statement, opened
-from verdigris.ledger.storage import LogFolder, Storage
+from verdigris.ledger.storage import LOG_FOLDER, LogFolder, Storage
 
-RECORDS_FILE, LOG_FOLDER, KEYS_FILE = "rollouts.sqlite", "ledger", "ledger.keys"
+RECORDS_FILE = "rollouts.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,11 @@ class EvidenceFiles:
 def open_record(state_folder: Path, database_url: str | None = None, trusted: Sequence[VerifierKey] = ()) -> Iterator[Record]:
     """The record in a guard's state folder, or in the database of several guards. Raises: as `Record`."""
     try:
-        lines = (state_folder / KEYS_FILE).read_text(encoding="utf-8").splitlines()
+        lines = (state_folder / KEYS_FILE).read_text(encoding="utf-8")
     except OSError as error:
         msg = f"there is no record in {state_folder}: {error.strerror or error}. Give the guard's state folder with --state"
         raise NoRecord(msg) from error
-    keys = (*(VerifierKey.parse(line) for line in lines if line.strip()), *trusted)
+    keys = (*verifier_keys(lines), *trusted)
     records = state_folder / RECORDS_FILE
     if database_url is None and not (records.exists() and (state_folder / LOG_FOLDER).is_dir()):
         msg = f"there is no record in {state_folder}: {RECORDS_FILE} or {LOG_FOLDER} is missing. Give the guard's state folder with --state"

@@ -11,7 +11,7 @@ from rich.console import Console
 from verdigris.audit import verify as verifier
 from verdigris.audit.errors import CannotExport, NoSuchEntry
 from verdigris.audit.pack import write_pack
-from verdigris.audit.record import KEYS_FILE, LOG_FOLDER, Entry, EvidenceFiles, Record, open_record
+from verdigris.audit.record import Entry, EvidenceFiles, Record, open_record
 from verdigris.audit.replay import Answer, Replayed, replay
 from verdigris.audit.reports import as_html, as_pdf, made_report
 from verdigris.cli.exit_codes import ExitCode
@@ -24,6 +24,8 @@ from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
 from verdigris.ledger.entry_kinds import Kind
+from verdigris.ledger.signing import KEYS_FILE
+from verdigris.ledger.storage import LOG_FOLDER
 from verdigris.server.connection import state_folder
 from verdigris.times import NANO, rfc3339
 

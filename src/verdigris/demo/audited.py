@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from verdigris.audit.pack import write_pack
-from verdigris.audit.record import LOG_FOLDER, EvidenceFiles, open_record
+from verdigris.audit.record import EvidenceFiles, open_record
 from verdigris.audit.replay import Answer, replay
 from verdigris.audit.verify import Folder, verify_log_files
 from verdigris.demo.ending import Audited
+from verdigris.ledger.storage import LOG_FOLDER
 
 PACK_LIMIT_S = 60
 

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 from collections.abc import Iterator, Sequence
 
+from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.log import Log
 from verdigris.ledger.note import VerifierKey
 from verdigris.ledger.signing import Signer
@@ -24,11 +25,14 @@ class Ledger:
 
     def enter(self, statements: Sequence[Statement]) -> int:
         """Sign and append. Returns the index of the first; durable and in the tree. Raises: as `Log.append`."""
-        return self.log.append([signed(statement, [self.signer, *self._also]) for statement in statements])
+        return self.log.append([signed(statement, self._signers(statement)) for statement in statements])
+
+    def _signers(self, statement: Statement) -> list[Signer]:
+        return [self.signer, *self._also] if statement.kind is Kind.KEY_ROTATED else [self.signer]
 
     @contextlib.contextmanager
     def signed_also_by(self, signer: Signer) -> Iterator[None]:
-        """Inside, entries have a second signature: a key that takes over signs beside the one that it replaces."""
+        """Inside, a rotation has a second signature: the key that takes over signs beside the one that it replaces."""
         self._also = [signer]
         self.trusted = (*self.trusted, signer.key)
         try:

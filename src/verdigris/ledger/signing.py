@@ -29,6 +29,8 @@ from verdigris.ledger.note import (
 )
 
 COMMAND_LIMIT_S = 10.0
+KEYS_FILE = "ledger.keys"
+"""In a guard's state folder: how others verify its ledger, a verifier key per line, the newest last."""
 
 
 class KeyUnusable(LedgerError):
@@ -124,6 +126,11 @@ def _answered(output: bytes) -> bytes:
 def public_bytes(public: Ed25519PublicKey) -> bytes:
     """32 bytes."""
     return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def verifier_keys(lines: str) -> tuple[VerifierKey, ...]:
+    """The keys in a file of verifier keys. Raises: InvalidNote."""
+    return tuple(VerifierKey.parse(line) for line in lines.splitlines() if line.strip())
 
 
 def new_key(file: Path) -> Ed25519PrivateKey:

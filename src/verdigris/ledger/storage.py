@@ -18,6 +18,9 @@ from typing import Protocol
 
 from verdigris.ledger.errors import LedgerError
 
+LOG_FOLDER = "ledger"
+"""Where a guard's log is, in its state folder."""
+
 CHECKPOINT = "checkpoint"
 
 STAGED_LEFT_S = 3600

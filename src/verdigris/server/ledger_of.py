@@ -10,13 +10,13 @@ from verdigris.ledger.checkpoint import Checkpoint
 from verdigris.ledger.ledger import Ledger
 from verdigris.ledger.log import Log
 from verdigris.ledger.note import InvalidNote, Note, VerifierKey
-from verdigris.ledger.signing import CommandSigner, KeySigner, Signer, new_key, read_key
+from verdigris.ledger.signing import KEYS_FILE, CommandSigner, KeySigner, Signer, new_key, read_key, verifier_keys
 from verdigris.ledger.sql_storage import LogTables
-from verdigris.ledger.storage import LogFolder, Storage
+from verdigris.ledger.storage import LOG_FOLDER, LogFolder, Storage
 from verdigris.rollout.records import OpenLedger
 from verdigris.server.settings import GuardSettings, LedgerSettings
 
-LOG_FOLDER, KEY_FILE, KEYS_FILE = "ledger", "ledger.key", "ledger.keys"
+KEY_FILE = "ledger.key"
 
 
 class LedgerNotSetUp(VerdigrisError):
@@ -73,8 +73,7 @@ def known_keys(state_folder: Path) -> tuple[VerifierKey, ...]:
     """The keys that have signed this ledger so far. Raises: LedgerNotSetUp."""
     file = state_folder / KEYS_FILE
     try:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        return tuple(VerifierKey.parse(line) for line in lines if line.strip())
+        return verifier_keys(file.read_text(encoding="utf-8")) if file.exists() else ()
     except (OSError, UnicodeDecodeError, InvalidNote) as error:
         msg = f"{file} cannot be read: {error}"
         raise LedgerNotSetUp(msg) from error

@@ -59,12 +59,15 @@ def _enter(settings: GuardSettings, folder: Path, fresh: Path) -> VerifierKey:
         new = KeySigner(Checkpoint.parse(ledger.log.head.text).origin, read_key(fresh))
         remember_key(folder, new.key)
         old_id, new_id = key_id(ledger.signer.key), key_id(new.key)
-        if not any(s.kind is Kind.KEY_ROTATED and s.values["new"] == new_id for _, s in ledger.since(0)):
-            name = guard_name(folder)
-            text = f"key {new_id[:12]} takes over from {old_id[:12]}"
-            act = Act(Kind.KEY_ROTATED, f"guard {name}", text, {"version": metadata.version("verdigris")}, {"old": old_id, "new": new_id})
-            with ledger.signed_also_by(new):
+        name = guard_name(folder)
+        with ledger.signed_also_by(new):
+            records.enter_guards(name)  # perhaps the rotation itself waits from before
+            if not any(s.kind is Kind.KEY_ROTATED and s.values["new"] == new_id for _, s in ledger.since(0)):
+                text = f"key {new_id[:12]} takes over from {old_id[:12]}"
+                values = {"old": old_id, "new": new_id}
+                act = Act(Kind.KEY_ROTATED, f"guard {name}", text, {"version": metadata.version("verdigris")}, values)
                 records.note_guard(name, GuardClock().now_unix_s(), act)
+                records.enter_guards(name)  # a note that cannot be entered waits; a rotation does not go on without it
     finally:
         records.close()
     return new.key
