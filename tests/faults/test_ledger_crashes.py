@@ -128,6 +128,25 @@ def test_several_writers_never_fork_the_log(tmp_path: Path) -> None:
         assert mine == [f"{beginning}{n}".encode() for n in range(each)]
 
 
+def test_a_log_can_be_opened_while_others_write(tmp_path: Path) -> None:
+    """What they have staged comes and goes meanwhile; so do folders of partial tiles."""
+    writing, done = opened(tmp_path), threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            writing.append([b"x"] * 50)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(200):
+            opened(tmp_path)
+    finally:
+        done.set()
+        thread.join()
+    whole(LogFolder(tmp_path), writing.head)
+
+
 def test_a_slow_writer_takes_no_head_back_and_forks_nothing(tmp_path: Path) -> None:
     slow, quick = opened(tmp_path, 1), opened(tmp_path, 2)
     for n in range(600):

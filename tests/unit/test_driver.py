@@ -18,8 +18,9 @@ from verdigris.plan.objectives import Objectives
 from verdigris.plan.plan import Freeze, Gate, Otherwise, Plan, Required, Schedule, WhenWorse
 from verdigris.plan.policy import Policy, Tolerance
 from verdigris.rollout.driver import Driver
-from verdigris.rollout.records import Records, RecordsUnavailable, Superseded
+from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Superseded
 from verdigris.rollout.status import RolloutError, RolloutEvent
+from verdigris.rollout.statuses import read_status
 from verdigris.rollout.surroundings import Surroundings
 from verdigris.rollout.transitions import Phase
 from verdigris.traffic.data_plane import Routing
@@ -633,3 +634,23 @@ def test_an_abort_in_the_middle_of_a_shift_has_the_last_word(records: Records, p
     last = world.shares.index(next(share for share in world.shares if share[1] == percent))
     assert {share for _, share in world.shares[last + 1 :]} == {0.0}
     assert world.applied[-1][2] == percent
+
+
+def test_the_kept_document_never_lags_behind_the_kept_position(records: Breakable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another guard, or this one after a kill, reads both from the records at any moment."""
+    kept = []
+    moved = records.move
+
+    def move(claim: Claim, *arguments: Any) -> None:
+        moved(claim, *arguments)
+        stored = records.load(claim.rollout_id)
+        assert stored.status is not None
+        kept.append((read_status(stored.status).phase, stored.position.phase))
+
+    monkeypatch.setattr(records, "move", move)
+    rollout = rolled_out(World(candidate=behaving(failed=0.3)), records)
+    assert rollout.driver.position.phase is Phase.ROLLED_BACK
+    assert len(kept) > 3
+    assert all(document is position for document, position in kept)
+    ended = read_status(str(records.load(rollout.id).status))
+    assert (ended.verdict, ended.observed_percent) == (Outcome.FAIL, 0)

@@ -26,6 +26,9 @@ CHECKPOINT = "checkpoint"
 STAGED_LEFT_S = 3600
 """What lies staged for so long was left by a crash; a staged file lives for milliseconds."""
 
+LOCK_PATIENCE_S, LOCK_WAIT_S = 5.0, 0.005
+"""How long the lock of the checkpoint is waited for, and how often it is tried; it is held for milliseconds."""
+
 _COMMITS, _STAGED = "commits", "staged"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -81,8 +84,9 @@ class LogFolder:
             for part in (_COMMITS, _STAGED):
                 (folder / part).mkdir(parents=True, exist_ok=True)
             for entry in (folder / _STAGED).iterdir():  # what a crash left: it was never committed
-                if entry.name != "lock" and time.time() - entry.stat().st_mtime > STAGED_LEFT_S:
-                    entry.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # another writer's, committed or replaced meanwhile
+                    if entry.name != "lock" and time.time() - entry.stat().st_mtime > STAGED_LEFT_S:
+                        entry.unlink()
 
     def read(self, path: str) -> bytes | None:
         """See `Storage`."""
@@ -96,9 +100,13 @@ class LogFolder:
         """See `Storage`: staged beside, then renamed."""
         target = self.folder / path
         with _translated(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
             staged = self._stage(content, durable=durable)
-            staged.replace(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                staged.replace(target)
+            except FileNotFoundError:  # another writer dropped the folder at this moment, which it does once
+                target.parent.mkdir(parents=True, exist_ok=True)
+                staged.replace(target)
             if durable:
                 _sync_folders(target.parent, self.folder)
 
@@ -159,14 +167,16 @@ class LogFolder:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.folder / _STAGED / "lock").open("a") as lock:
-            for wait_s in (0.01, 0.05, 0.2, 0.5, 1.0, 3.0, None):
+            # Not `LOCK_EX` alone: it would wait for a stopped process for ever. Many short waits: few long ones would let a busy log's
+            # other writers go first every time.
+            for _ in range(round(LOCK_PATIENCE_S / LOCK_WAIT_S)):
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
-                if wait_s is None:
-                    msg = f"another process has held the lock of {self.folder} for seconds; it may be stopped. Nothing moves forward"
-                    raise LedgerUnavailable(msg)
-                time.sleep(wait_s)
+                time.sleep(LOCK_WAIT_S)
+            else:
+                msg = f"another process has held the lock of {self.folder} for seconds; it may be stopped. Nothing moves forward"
+                raise LedgerUnavailable(msg)
             yield
 
     def _stage(self, content: bytes, *, durable: bool) -> Path:

@@ -135,9 +135,10 @@ class Driver:
         if position.phase is Phase.RETURNING:
             await self._back_at_once()
         log.info("%s: %s → %s: %s", self.claim.rollout_id, self.position.phase, position.phase, happened.reason)
-        await self._until_kept(self.records.move, position, happened.event, happened.actor)
+        # Whoever reads the records sees the position and what was known then together, also when this guard is killed next.
+        known = status_text(self._status_at(position))
+        await self._until_kept(self.records.move, position, happened.event, happened.actor, known)
         self.position = position
-        await self._publish()
         return position
 
     async def abort_now(self, actor: str, reason: str) -> None:
@@ -435,7 +436,10 @@ class Driver:
 
     def status(self) -> RolloutStatus:
         """The rollout as it stands."""
-        return compose(self.plan, self.claim, self.position, self.generation, self.started_unix_s, self.watch, self.waiting)
+        return self._status_at(self.position)
+
+    def _status_at(self, position: Position) -> RolloutStatus:
+        return compose(self.plan, self.claim, position, self.generation, self.started_unix_s, self.watch, self.waiting)
 
     async def _publish(self) -> None:
         """Keep the status for others, when there is something new."""

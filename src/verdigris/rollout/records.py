@@ -291,16 +291,22 @@ class Records:
             for act in acts.judged(_me(claim), found, judgement=judgement, looks=looks, reference=row.reference, judge=judge):
                 self._journal.append(connection, claim.rollout_id, row.digest, now_unix_s, act)
 
-    def move(self, claim: Claim, position: Position, event: Event, actor: str) -> None:
-        """Keep the position that follows `event`. Keeping the same one again changes nothing. Raises: Superseded."""
+    def move(self, claim: Claim, position: Position, event: Event, actor: str, status: str | None = None) -> None:
+        """Keep the position that follows `event`, and the document that says it (None: the last one stays).
+
+        Keeping the same position again changes nothing. Raises: Superseded.
+        """
         with self._writing(claim, "record a transition", spools=position.phase in TOWARD_BASELINE) as (connection, row):
             before = _position(row.position)
             if before.sequence >= position.sequence:
                 return
-            ended = position.since_unix_s if position.ended else None
-            connection.execute(
-                _ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(position=_position_text(position), ended_unix_s=ended)
-            )
+            kept: dict[str, object] = {
+                "position": _position_text(position),
+                "ended_unix_s": position.since_unix_s if position.ended else None,
+            }
+            if status is not None:
+                kept["status"] = status
+            connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(**kept))
             for act in acts.moved(before, position, event, actor, row.generation):
                 self._journal.append(connection, claim.rollout_id, row.digest, position.since_unix_s, act)
 
