@@ -274,6 +274,16 @@ def test_one_bad_instance_is_told_apart_from_a_bad_candidate(instances: int) -> 
     assert all("db-c0" in f.sentence for f in mine if f.service == "db")
 
 
+@pytest.mark.parametrize("seed", [1010, 1015, 1019, 1029, 1038])
+def test_the_cause_is_named_also_while_chance_has_shown_it_at_one_instance_only(seed: int) -> None:
+    """All of db's instances have the slow path; when its callers' findings are sure, without one of them its own is not yet."""
+    said, _ = Play(seed, instances=2).rollout({"db": Fault(slow_share=0.012, slow_factor=20)}, windows=150, cand=75)
+    assert said.verdict is Outcome.FAIL
+    assert "db" not in {f.service for f in said.findings if f.signal is not Signal.INSTANCE}
+    assert said.causes[0].service == "db"
+    assert {f.follows_from for f in said.findings} == {"db"}
+
+
 def test_few_instances_are_each_left_out_whatever_their_names_hash_to() -> None:
     for seed in range(6):
         play = Play(seed, instances=5)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verdigris.judge.evidence import Judged
+from verdigris.judge.evidence import Judged, StreamEvidence
 from verdigris.judge.sight import crosses_to_server, present_share, unseen
 from verdigris.judge.streams import bucket_ms
 from verdigris.judge.tallies import RoleTally, Tallies, TimeHistogram
@@ -118,15 +118,16 @@ def mean_ms(histogram: TimeHistogram) -> float:
     return float((pooled * middles).sum() / max(pooled.sum(), 1e-12))
 
 
-def _sure(log_e: float, threshold: float) -> float:
-    return min(1.0, max(0.0, log_e / threshold)) ** 2
+def _sure(evidence: StreamEvidence, threshold: float) -> float:
+    """With all instances: whether one instance or all are at fault, the fault is the service's."""
+    return min(1.0, max(0.0, evidence.with_all_instances / threshold)) ** 2
 
 
 def _time_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess]:
     best: dict[Operation, float] = {}
     for stream, evidence, threshold in judged:
         if stream.signal is Signal.EXCLUSIVE_LATENCY:
-            best[stream.operation] = max(best.get(stream.operation, 0.0), _sure(evidence.log_e, threshold))
+            best[stream.operation] = max(best.get(stream.operation, 0.0), _sure(evidence, threshold))
     called = callees(tallies.baseline) | callees(tallies.candidate)
     traces = max(tallies.candidate.trace_count, 1)
     trace_ms = _trace_ms(tallies)
@@ -159,7 +160,7 @@ def _error_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess
     called = callees(tallies.baseline) | callees(tallies.candidate)
     traces = max(tallies.candidate.trace_count, 1)
     for stream, evidence, threshold in judged:
-        counted, sure = _OUTCOMES.get(stream.signal), _sure(evidence.log_e, threshold)
+        counted, sure = _OUTCOMES.get(stream.signal), _sure(evidence, threshold)
         if counted is None or sure == 0:
             continue
         operation = stream.operation
@@ -186,7 +187,7 @@ def _structure_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Ex
     traces = max(tallies.candidate.trace_count, 1)
     stopped: dict[Operation, list[_Lost]] = {}
     for stream, evidence, threshold in judged:
-        sure = _sure(evidence.log_e, threshold)
+        sure = _sure(evidence, threshold)
         edge = stream.edge
         if edge is None or sure == 0:
             continue
