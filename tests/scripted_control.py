@@ -6,15 +6,21 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from verdigris.approvals.approval import Approval, ApprovalDecision, NotEntitled, SignedApproval
 from verdigris.plan.document import load_plan
 from verdigris.rollout.status import (
+    AgreementStatus,
     AlreadyRunning,
+    GateStatus,
+    NeedStatus,
     NoSuchRollout,
+    ReviewStatus,
     RoleStatus,
     RolloutError,
     RolloutEvent,
     RolloutStatus,
     StepStatus,
+    WordStatus,
 )
 from verdigris.rollout.transitions import TERMINAL, Phase
 
@@ -28,6 +34,8 @@ class ScriptedControl:
         self.journal: dict[str, list[RolloutEvent]] = {}
         self.calls: list[tuple[str, ...]] = []
         self.watchers = 0
+        self.words: dict[str, list[WordStatus]] = {}
+        self.open_reviews: tuple[ReviewStatus, ...] = ()
         self._changed = asyncio.Event()
 
     def to(self, rollout_id: str, phase: Phase, actor: str = "guard test", text: str = "", **changes: Any) -> RolloutStatus:
@@ -46,8 +54,8 @@ class ScriptedControl:
         journal = self.journal.setdefault(rollout_id, [])
         journal.append(RolloutEvent(len(journal) + 1, time.time(), kind, actor, text, {"n": len(journal)}))
 
-    async def start(self, plan_text: str, actor: str) -> RolloutStatus:
-        self.calls.append(("start", actor))
+    async def start(self, plan_text: str, actor: str, *, break_glass: bool = False) -> RolloutStatus:
+        self.calls.append(("start", actor, *(["break glass"] if break_glass else [])))
         plan = load_plan(plan_text)
         for each in self.statuses.values():
             if each.plan_digest == plan.digest and each.phase not in TERMINAL:
@@ -104,7 +112,7 @@ class ScriptedControl:
 
     async def resume(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         status = await self._running("resume", rollout_id, actor, reason)
-        if status.phase not in {Phase.HOLDING, Phase.FROZEN, Phase.WAITING_FOR_APPROVAL}:
+        if status.phase not in {Phase.HOLDING, Phase.FROZEN}:
             msg = f"rollout {status.id} is {status.phase.value}; there is nothing to resume"
             raise RolloutError(msg)
         return self.to(status.id, Phase.WATCHING, actor, reason)
@@ -122,6 +130,32 @@ class ScriptedControl:
             msg = f"rollout {status.id} is {status.phase.value}; only one that is baking can be committed"
             raise RolloutError(msg)
         return self.to(status.id, Phase.COMMITTED, actor, reason, intended_percent=100.0, observed_percent=100.0)
+
+    async def agreement(self, rollout_id: str) -> AgreementStatus:
+        status = await self.status(rollout_id)
+        asked = status.phase is Phase.WAITING_FOR_APPROVAL
+        words = tuple(self.words.get(status.id, []))
+        gate = GateStatus("waiting", (NeedStatus(("approver",), 1),), ("1 more of approver (1 asked)",)) if asked else None
+        shown = '{"findings":[]}' if asked else None
+        return AgreementStatus(status.id, status.plan_digest, "alice", 1, "the step to 50 %", asked, gate, shown, None, words)
+
+    async def sign(self, rollout_id: str, signed: bytes) -> AgreementStatus:
+        status = await self.status(rollout_id)
+        approval = Approval.parse(SignedApproval.parse(signed).document)
+        if approval.rollout != status.id:
+            msg = f"this was signed about rollout {approval.rollout}"
+            raise NotEntitled(msg)
+        word = WordStatus(
+            "bob", approval.role.value, approval.decision.value, approval.step, approval.reason, "2026-11-03T20:10:00.000000000Z", "0" * 64,
+            counts=True, why_not="",
+        )  # fmt: skip
+        self.words.setdefault(status.id, []).append(word)
+        if approval.decision is ApprovalDecision.GIVE:
+            self.to(status.id, Phase.SHIFTING, "bob", approval.reason)
+        return await self.agreement(status.id)
+
+    async def reviews(self) -> Sequence[ReviewStatus]:
+        return self.open_reviews
 
     async def _running(self, asked: str, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         self.calls.append((asked, rollout_id, actor, reason))

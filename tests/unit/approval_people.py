@@ -6,9 +6,10 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from verdigris.approvals.approval import ENDING, Approval, ApprovalDecision, SignedApproval, Verified, verify
-from verdigris.approvals.people import People, Person, Role
+from verdigris.approvals.people import People, Person
 from verdigris.approvals.signing import FileSigner
 from verdigris.approvals.ssh_key import PublicKey
+from verdigris.plan.gates import Role
 from verdigris.times import NANO, unix_nano
 
 ROLLOUT, OTHER_ROLLOUT = "20261103-200000-abcd", "20261103-200001-abcd"

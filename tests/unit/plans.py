@@ -37,6 +37,7 @@ PLAN = Plan(
     deadline_s=1000,
     bake_s=20,
     bake_holdback_percent=5.0,
+    switch_gate=(),
     schedule=Schedule(),
     canonical=b"{}",
     digest="0" * 64,

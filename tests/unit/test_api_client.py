@@ -110,8 +110,8 @@ def test_a_lost_start_whose_rollout_ended_at_once_is_not_started_again(run: Run)
         await client.abort(first.id, "alice", "")
         start = control.start
 
-        async def start_and_fail(plan_text: str, actor: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-            status = await start(plan_text, actor)
+        async def start_and_fail(plan_text: str, actor: str, *, break_glass: bool = False):  # type: ignore[no-untyped-def]  # noqa: ANN202
+            status = await start(plan_text, actor, break_glass=break_glass)
             return control.to(status.id, Phase.ROLLED_BACK)
 
         control.start = start_and_fail  # type: ignore[method-assign]

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tests.unit.plans import PLAN, plan
 
 from verdigris.judge.verdict import Outcome
-from verdigris.plan.plan import Freeze, Gate, Otherwise, Schedule, WhenWorse
+from verdigris.plan.gates import ONE_APPROVER
+from verdigris.plan.plan import BreakGlass, Freeze, Otherwise, Schedule, WhenWorse
 from verdigris.rollout.decisions import DECISION_HOLDS_S, UNWATCHED_MAX_S, Seen, begin, decide, may_go_on
 from verdigris.rollout.position import Position, routing_of
 from verdigris.rollout.transitions import TRANSITIONS, Event, Phase
@@ -87,12 +88,30 @@ def test_outside_its_schedule_a_rollout_does_not_move_forward() -> None:
 
 
 def test_a_gate_waits_for_somebody() -> None:
-    gated = plan(steps=(PLAN.steps[0], replace(PLAN.steps[1], gate=Gate.APPROVAL)))
+    gated = plan(steps=(PLAN.steps[0], replace(PLAN.steps[1], gate=ONE_APPROVER)))
     assert decide(gated, FIRST, seen(20, requests=100)).event is Event.APPROVAL_NEEDED
     waiting = replace(FIRST, phase=Phase.WAITING_FOR_APPROVAL)
-    assert decide(gated, waiting, seen(20, requests=100)).event is Event.UNDECIDED
+    lacks = decide(gated, waiting, seen(20, requests=100, gate="1 more of approver"))
+    assert (lacks.event, lacks.reason) == (Event.UNDECIDED, "approval of the step to 50 %: 1 more of approver")
     assert decide(gated, waiting, seen(20, requests=100, approved=True)).event is Event.APPROVED
-    assert begin(plan(steps=(replace(PLAN.steps[0], gate=Gate.APPROVAL), PLAN.steps[1])), NOW).event is Event.APPROVAL_NEEDED
+    assert begin(plan(steps=(replace(PLAN.steps[0], gate=ONE_APPROVER), PLAN.steps[1])), NOW).event is Event.APPROVAL_NEEDED
+
+
+def test_the_switch_has_a_gate_of_its_own() -> None:
+    gated = plan(switch_gate=ONE_APPROVER)
+    asks = decide(gated, LAST, seen(20, Outcome.PASS))
+    assert (asks.event, asks.reason) == (Event.APPROVAL_NEEDED, "approval of the switch")
+    assert decide(PLAN, LAST, seen(20, Outcome.PASS)).event is Event.STEP_PASSED
+
+
+def test_a_freeze_that_was_overridden_holds_nothing_back() -> None:
+    frozen = plan(schedule=Schedule(freezes=(Freeze(NOW, NOW + 500, "holidays"),), break_glass=BreakGlass(ONE_APPROVER, 60)))
+    assert begin(frozen, NOW, freeze_lifted=True).event is Event.READY
+    assert decide(frozen, FIRST, seen(20, requests=100)).event is Event.UNDECIDED
+    assert decide(frozen, FIRST, seen(20, requests=100, freeze_lifted=True)).event is Event.STEP_PASSED
+    shifting = replace(FIRST, phase=Phase.SHIFTING)
+    assert may_go_on(frozen, shifting, NOW + 5) is not None
+    assert may_go_on(frozen, shifting, NOW + 5, freeze_lifted=True) is None
 
 
 BAKED_S = PLAN.bake_s + PLAN.observation.window_s + PLAN.observation.settle_s

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from tests.unit.approval_people import PEOPLE
 from tests.unit.plans import PLAN, plan
 from tests.unit.rollout_world import World, behaving
 from tests.virtual import START_UNIX_S, at_once, run
 
 from verdigris.judge.verdict import Outcome
 from verdigris.plan.objectives import Objectives
-from verdigris.plan.plan import Freeze, Gate, Otherwise, Plan, Required, Schedule, WhenWorse
+from verdigris.plan.plan import Freeze, Otherwise, Plan, Required, Schedule, WhenWorse
 from verdigris.plan.policy import Policy, Tolerance
 from verdigris.rollout.driver import Driver
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Superseded
@@ -58,12 +59,13 @@ class Rollout:
     def __init__(self, world: World, records: Records, asked: Plan = SHORT, guard: str = "g1") -> None:
         self.world, self.records, self.plan, self.guard = world, records, asked, guard
         self.id = records.submit(asked, "envoy:payments", "ann", guard, world.clock.now_unix_s())
+        self.people = PEOPLE
         self.driver = self.take_over(guard)
 
     def take_over(self, guard: str) -> Driver:
         claim = self.records.claim(self.id, guard, stale_after_s=0)
         assert claim is not None
-        around = Surroundings(self.world, self.world.clock, at_once)
+        around = Surroundings(self.world, self.world.clock, at_once, people=lambda: self.people)
         return Driver(self.plan, self.records.load(self.id), claim, self.world, self.records, around)
 
     async def until(self, *phases: Phase) -> None:
@@ -316,22 +318,6 @@ def test_a_plan_that_cannot_go_back_freezes_and_calls_people(records: Records) -
     rollout = rolled_out(world, records, replace(SHORT, when_worse=WhenWorse.FREEZE), decides)
     assert kept[0] > 0
     assert rollout.phases()[-3:] == ["frozen", "returning", "rolled back"]
-
-
-def test_a_gate_waits_for_an_approval_and_names_who_gave_it(records: Records) -> None:
-    world = World()
-    gated = replace(SHORT, steps=(SHORT.steps[0], replace(SHORT.steps[1], gate=Gate.APPROVAL)))
-
-    async def approves(rollout: Rollout) -> None:
-        await world.when(lambda: rollout.driver.position.phase is Phase.WAITING_FOR_APPROVAL, lambda: None)
-        await asyncio.sleep(50)
-        assert world.share(world.now()) == 0.05
-        records.ask(rollout.id, "resume", "carol", "seen and approved", world.clock.now_unix_s())
-
-    rollout = rolled_out(world, records, gated, approves)
-    approved = next(e for e in rollout.journal("phase") if e.data["event"] == "approved")
-    assert approved.actor == "carol"
-    assert rollout.phases()[-1] == "committed"
 
 
 def test_a_freeze_lets_nothing_forward_and_everything_back(records: Records) -> None:

@@ -48,13 +48,13 @@ def test_a_valid_plan_is_shown_with_its_digest_and_steps(example: Path) -> None:
     assert lines[0] == [f"{example}:", "valid"]
     assert ["digest", load_plan(example.read_text(encoding="utf-8")).digest] in lines
     assert ["1", "1%", "2m", "30m", "500", "requests"] in lines
-    assert ["3", "50%", "2m", "2h", "pass", "and", "5000", "requests", "approval"] in lines
+    assert ["3", "50%", "2m", "2h", "pass", "and", "5000", "requests", "2", "of", "approver"] in lines
     assert out.splitlines()[-1] == "  at least 41m in all: 5m reference, 6m steps, 30m bake"
 
 
 def test_an_invalid_plan_is_shown_with_line_caret_and_suggestion(example: Path) -> None:
     example.write_text(
-        example.read_text(encoding="utf-8").replace("lease: 10s", "lease: 10x").replace("gate:", "gat:").replace("[red]", ""),
+        example.read_text(encoding="utf-8").replace("lease: 10s", "lease: 10x").replace("gate:", "gat:", 1).replace("[red]", ""),
         encoding="utf-8",
     )
     code, out, err = verdigris("plan", "check", example)

@@ -12,14 +12,15 @@ from verdigris.plan import settings as settings_module
 from verdigris.plan.document import CheckedPlan, check_plan, load_plan
 from verdigris.plan.example import example_plan
 from verdigris.plan.fields import PlanDocument, ToleranceSections, all_keys, keys_of
+from verdigris.plan.gates import ONE_APPROVER, Need, Role
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.objectives import OperationPolicy
 from verdigris.plan.plan import (
+    BreakGlass,
     Change,
     Environment,
     FastPath,
     Freeze,
-    Gate,
     Observation,
     Otherwise,
     Required,
@@ -125,15 +126,16 @@ objectives:
     - {{match: "a *", structure_pass: {{ratio: 1.5}}}}
 policy: {{when_worse: freeze, without_evidence: return, deadline: 3d, fast_path: {{failed_share: 10%, requests: 5, within: 500ms30s}}}}
 observe: {{window: 1s, settle: 1.5s, reference: 0}}
-bake: {{for: 10s, holdback: 12.5}}
+bake: {{for: 10s, holdback: 12.5, gate: [{{roles: [approver, security], people: 2}}, {{roles: [tester]}}]}}
 schedule:
   not_before: 2026-11-03T20:00:00+01:00
   not_after: 2026-11-04T04:00:00.25Z
   freezes: [{{from: 2026-12-24T00:00:00Z, to: 2026-12-27T00:00:00Z, reason: Holidays}}]
+  break_glass: {{gate: [{{roles: [security]}}], review_within: 2d}}
 """.replace("500ms30s", "30s500ms").replace("haproxy\n", "haproxy\n  lease: 1m\n")
     )
     assert plan.traffic.lease_s == 60
-    assert plan.steps[1] == Step(50.0, 5400.0, 172800.0, Required(passed=True, candidate_requests=5000), Gate.APPROVAL)
+    assert plan.steps[1] == Step(50.0, 5400.0, 172800.0, Required(passed=True, candidate_requests=5000), ONE_APPROVER)
     expected = Policy(0.02, 0.1, latency_margin=0.2, errors=Tolerance(1.1, 0.01))
     assert plan.objectives.defaults == expected
     first, second = plan.objectives.operations
@@ -148,7 +150,21 @@ schedule:
     assert plan.fast_path == FastPath(0.1, 5, 30.5)
     assert plan.observation == Observation(1, 1.5, 0.0)
     assert (plan.bake_s, plan.bake_holdback_percent) == (10.0, 12.5)
-    assert plan.schedule == Schedule(1793732400.0, 1793764800.25, (Freeze(1798070400.0, 1798329600.0, "Holidays"),))
+    assert plan.switch_gate == (
+        Need(
+            (
+                Role.APPROVER,
+                Role.SECURITY,
+            ),
+            2,
+        ),
+        Need((Role.TESTER,)),
+    )
+    assert plan.gate_before(0) == ()
+    assert plan.gate_before(1) == ONE_APPROVER
+    assert plan.gate_before(2) == plan.switch_gate
+    freezes = (Freeze(1798070400.0, 1798329600.0, "Holidays"),)
+    assert plan.schedule == Schedule(1793732400.0, 1793764800.25, freezes, BreakGlass((Need((Role.SECURITY,)),), 172800.0))
 
 
 def test_the_haproxy_plan_cannot_mirror_and_the_envoy_plan_can() -> None:
@@ -160,8 +176,8 @@ def test_the_haproxy_plan_cannot_mirror_and_the_envoy_plan_can() -> None:
 
 def test_the_digest_is_that_of_the_canonical_form_and_stays_what_it_is() -> None:
     plan = load_plan(SHORT)
-    assert plan.digest == "8b8ece40218b534643ddb1abb65a9afe7ac58e0a8a9e34e59ac6e6d8a9b1e2a8"
-    assert plan.canonical.startswith(b'{"bake":{"for":1800,"holdback":5},"baseline":{"addresses":["10.0.0.1:80"],')
+    assert plan.digest == "61788cb833fec6b4ce08672e80277fa93bb7d308501d8430890c88f252b3ced2"
+    assert plan.canonical.startswith(b'{"bake":{"for":1800,"gate":[],"holdback":5},"baseline":{"addresses":["10.0.0.1:80"],')
     assert load_plan(plan.canonical.decode()) == plan
 
 
@@ -187,6 +203,9 @@ def test_what_is_required_is_asked_for_with_an_example(place: str) -> None:
 
 def complete(document: dict[str, Any]) -> None:
     """Give each list of a plan one entry."""
+    document["bake"] = {"gate": [{"roles": ["approver"]}]}
+    document["steps"][0]["gate"] = [{"roles": ["approver"]}]
+    document["schedule"]["break_glass"] = {"gate": [{"roles": ["security"]}]}
     document["objectives"]["operations"] = [{"match": "a server GET /"}]
     document["schedule"]["freezes"] = [{"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "reason": "x"}]
 
@@ -251,7 +270,7 @@ def complete(document: dict[str, Any]) -> None:
         ("steps.0.require", {"requests": 1.5}, "wanted is a whole number"),
         ("steps.0.require", {"requests": -1}, "wanted is a whole number"),
         ("steps.1.require", {"requests": 500}, "the last step must require a pass"),
-        ("steps.0.gate", "two people", "wanted is none or approval"),
+        ("steps.0.gate", "two people", "wanted is none, approval, or a list of needs"),
         ("steps.0.mirror", 101, "at most 100%"),
         ("objectives.defaults.alpha", 0, "more than 0 and less than 1"),
         ("objectives.defaults.alpha", 1, "more than 0 and less than 1"),

@@ -21,15 +21,16 @@ from typing import Any
 import rfc8785
 
 from verdigris.approvals.errors import ApprovalError
-from verdigris.approvals.people import People, Person, Role
+from verdigris.approvals.people import People, Person
 from verdigris.approvals.ssh_signature import ARMORED_BYTES_MAX, SshSignature
+from verdigris.plan.gates import Role
 from verdigris.times import DAY_NANO, NANO, UNIX_NANO_MAX, rfc3339, unix_nano
 
 TYPE = "https://verdigris.dev/approval/v1"
 START = -1
 """The step that stands for the start of a rollout; the plan's own count from 0."""
-STEP_MAX = 49
-"""A plan has at most fifty steps."""
+STEP_MAX = 50
+"""A plan has at most fifty steps; the number after the last stands for the switch."""
 REASON_CHARS_MAX = 4_000
 DOCUMENT_BYTES_MAX = 32_768
 SIGNED_BYTES_MAX = 2 * DOCUMENT_BYTES_MAX + 2 * ARMORED_BYTES_MAX
@@ -194,7 +195,7 @@ class SignedApproval:
 
 @dataclass(frozen=True)
 class Verified:
-    """An approval, and the person who has signed it, as known when it came in. Only `verify` makes one.
+    """An approval, and the person who has signed it, as known when it came in. Only `verify` and `restored` make one.
 
     Keep it as it is: who signed it is decided once. What may end (keys, roles, times) the gate looks at again, each time.
     """
@@ -240,6 +241,21 @@ def verify(signed: SignedApproval, people: People, now_unix_nano: int) -> Verifi
         wrong = f"was not valid at {rfc3339(issued)}, when it was signed"
     if wrong:
         msg = f"{person.name} {wrong}"
+        raise NotEntitled(msg)
+    return Verified(approval, person, signed)
+
+
+def restored(signed: SignedApproval, person: Person) -> Verified:
+    """An approval as `verify` once gave it, from what was kept. Its time is over or not: that the gate looks at.
+
+    Args:
+        person: as they were known when it came in.
+    Raises: InvalidApproval, InvalidSshSignature, NotEntitled: what was kept has been changed since.
+    """
+    approval = Approval.parse(signed.document)
+    signed.signature.verify(signed.document)
+    if signed.signature.key not in person.keys:
+        msg = f"the approval that was kept as {person.name}'s is signed with another key: somebody has changed what was kept"
         raise NotEntitled(msg)
     return Verified(approval, person, signed)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from verdigris.approvals.approval import START, Approval, ApprovalDecision, Verified, untimely, why_not_entitled
 from verdigris.approvals.errors import ApprovalError
-from verdigris.approvals.people import People, Role, folded
+from verdigris.approvals.people import People, folded
+from verdigris.plan.gates import QUORUM_MAX, Gate, Need, Role, any_of, asked_twice
 
-QUORUM_MAX = 20
 ASKED = (ApprovalDecision.GIVE, ApprovalDecision.OVERRIDE_FREEZE, ApprovalDecision.REVIEW)
 """What a gate can ask for."""
 
@@ -23,22 +23,10 @@ class InvalidGate(ApprovalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """So many people, each in one of these roles."""
-
-    roles: frozenset[Role]
-    quorum: int = 1
-
-    def __str__(self) -> str:
-        """As in "2 of approver or security"."""
-        return f"{self.quorum} of {_any_of(self.roles)}"
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
     """Who must agree. A role stands in one need only, so that a word counts for one of them. Raises: InvalidGate: on being made."""
 
-    needs: tuple[Need, ...]
+    needs: Gate
 
     def __post_init__(self) -> None:
         asked = [role for need in self.needs for role in need.roles]
@@ -48,7 +36,7 @@ class Policy:
         if not all(1 <= need.quorum <= QUORUM_MAX for need in self.needs):
             msg = f"a gate asks from 1 to {QUORUM_MAX} people of a role"
             raise InvalidGate(msg)
-        if len(asked) != len(set(asked)):
+        if asked_twice(asked) is not None:
             msg = "a gate asks for a role twice; write it once, with the number of people"
             raise InvalidGate(msg)
         if Role.AUTHOR in asked:
@@ -58,7 +46,7 @@ class Policy:
     @classmethod
     def of(cls, *roles: Role, quorum: int = 1) -> "Policy":
         """So many people in any of these roles. Raises: InvalidGate."""
-        return cls((Need(frozenset(roles), quorum),))
+        return cls((Need(roles, quorum),))
 
     def need_of(self, role: Role) -> Need | None:
         """Where a role counts."""
@@ -208,7 +196,7 @@ class _Gate:
         if approval.shown != self.question.shown:
             return "was signed on other findings than are shown now: look at them and sign again"
         if self.policy.need_of(approval.role) is None:
-            return f"is said as {approval.role.value}, and this gate asks {_any_of(r for n in self.policy.needs for r in n.roles)}"
+            return f"is said as {approval.role.value}, and this gate asks {any_of(r for n in self.policy.needs for r in n.roles)}"
         return None
 
     def _not_good_now(self, one: Verified) -> str | None:
@@ -254,10 +242,5 @@ def _short(policy: Policy, by: Sequence[Verified]) -> tuple[str, ...]:
         if len(have) < need.quorum:
             left = need.quorum - len(have)
             given = f"; so far: {', '.join(have)}" if have else ""
-            found.append(f"{left} more of {_any_of(need.roles)} ({need.quorum} asked{given})")
+            found.append(f"{left} more of {any_of(need.roles)} ({need.quorum} asked{given})")
     return tuple(found)
-
-
-def _any_of(roles: Iterable[Role]) -> str:
-    asked = set(roles)
-    return " or ".join(role.value for role in Role if role in asked)

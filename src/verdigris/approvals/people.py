@@ -8,12 +8,12 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from verdigris.approvals.errors import ApprovalError
 from verdigris.approvals.ssh_key import InvalidPublicKey, PublicKey
-from verdigris.times import unix_nano_of
+from verdigris.plan.gates import Role
+from verdigris.times import rfc3339, unix_nano_of
 
 PEOPLE_MAX = 1_000
 KEYS_MAX = 10
@@ -24,17 +24,6 @@ _TIMES = ("from", "until")
 
 class InvalidPeople(ApprovalError):
     """The list of people cannot be read or contradicts itself. Safe: nobody on it was believed; correct the list."""
-
-
-class Role(StrEnum):
-    """What somebody is in a change (PCI DSS 6.5.4, NIST AC-5: separate roles). A person may be several, and acts as one at a time."""
-
-    AUTHOR = "author"
-    APPROVER = "approver"
-    TESTER = "tester"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
-    SECURITY = "security"
 
 
 def folded(name: str) -> str:
@@ -102,6 +91,13 @@ def read_people(document: Any) -> People:
         msg = f"the list of people must be one key, `people`, with a list of at most {PEOPLE_MAX} entries"
         raise InvalidPeople(msg)
     return People(tuple(_person(entry, f"people[{number}]") for number, entry in enumerate(entries)))
+
+
+def person_document(person: Person) -> dict[str, Any]:
+    """One entry of the list of people, as `read_people` takes it."""
+    times = zip(_TIMES, (person.from_unix_nano, person.until_unix_nano), strict=True)
+    keys = [str(key) for key in person.keys]
+    return {"name": person.name, "roles": sorted(person.roles), "keys": keys} | {key: rfc3339(at) for key, at in times if at is not None}
 
 
 def _person(entry: Any, where: str) -> Person:

@@ -28,5 +28,7 @@ class ExitCode(IntEnum):
     """The rollout cannot do what was asked now."""
     DENIED = 77
     """The guard does not permit it."""
+    NO_KEY = 78
+    """There is no key to sign with."""
     INTERRUPTED = 130
     """Ctrl-C, SIGTERM or SIGHUP."""

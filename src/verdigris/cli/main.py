@@ -8,7 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from verdigris.approvals.approval import InvalidApproval
+from verdigris.approvals.errors import ApprovalError
+from verdigris.approvals.ssh_agent import CannotSign
 from verdigris.audit.errors import CannotExport, NoRecord, NoSuchEntry
+from verdigris.cli.approve import APPROVE_EPILOG, REFUSE_EPILOG, REVIEW_EPILOG, approve_command, refuse_command, review_command
 from verdigris.cli.audit import app as audit_app
 from verdigris.cli.compare import CannotWrite, compare_command
 from verdigris.cli.demo import demo_command
@@ -56,6 +60,9 @@ app.command("demo")(demo_command)
 app.command("schema")(schema_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.add_typer(rollout_app, name="rollout")
+app.command("approve", epilog=APPROVE_EPILOG)(approve_command)
+app.command("refuse", epilog=REFUSE_EPILOG)(refuse_command)
+app.command("review", epilog=REVIEW_EPILOG)(review_command)
 app.add_typer(plan_app, name="plan")
 app.add_typer(traffic_app, name="traffic")
 app.add_typer(witness_app, name="witness")
@@ -85,6 +92,9 @@ _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
     (GuardUnreachable, ExitCode.NO_GUARD),
     (AccessDenied, ExitCode.DENIED),
     (RolloutError, ExitCode.CONFLICT),
+    (CannotSign, ExitCode.NO_KEY),
+    (InvalidApproval, ExitCode.USAGE),
+    (ApprovalError, ExitCode.DENIED),
     (MissingSecret, ExitCode.USAGE),
     (InvalidToken, ExitCode.USAGE),
     (WrongLifetime, ExitCode.USAGE),

@@ -19,7 +19,7 @@ from verdigris.cli.exit_codes import ExitCode
 from verdigris.cli.output import finish
 from verdigris.plan.document import BYTES_MAX, CheckedPlan, InvalidPlan, Problem, check_plan
 from verdigris.plan.example import example_plan
-from verdigris.plan.plan import Gate, Plan, Required
+from verdigris.plan.plan import Plan, Required
 from verdigris.plan.reference import reference
 from verdigris.plan.scalars import duration_text
 
@@ -216,7 +216,7 @@ def _show_plan(source: str, plan: Plan, out: Console) -> None:
     out.print(Text(f"  digest  {plan.digest}"), soft_wrap=True)
     table = Table("step", "weight", "at least", "at most", "requires", "gate", "mirror", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, step in enumerate(plan.steps, start=1):
-        gate = "approval" if step.gate is Gate.APPROVAL else ""
+        gate = ", ".join(map(str, step.gate))
         mirror = f"{step.mirror_percent:.12g}%" if step.mirror_percent else ""
         times = (duration_text(step.minimum_s), duration_text(step.maximum_s))
         table.add_row(str(number), f"{step.weight_percent:.12g}%", *times, _required(step.required), gate, mirror)

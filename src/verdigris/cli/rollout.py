@@ -43,7 +43,7 @@ EPILOG = """[bold]Examples[/]
   verdigris rollout list --server https://guard.example:4443 --token-file token --ca ca.pem
 
 [bold]Exit codes[/] of start, watch and status: 0 committed (status: or running well), 1 rolled back, 2 holding, waiting for
-approval or still undecided, 3 rolled back for being BLIND. Errors: 64 wrong call, 65 the plan is invalid, 66 no such rollout
+signatures or still undecided, 3 rolled back for being BLIND. Errors: 64 wrong call, 65 the plan is invalid, 66 no such rollout
 or file, 69 no guard answers, 75 not possible now, 77 not permitted, 130 stopped: the rollout goes on.
 """
 
@@ -91,6 +91,9 @@ State = Annotated[
 As = Annotated[str | None, _option("--as", metavar="NAME", help="Your name in the record, on a local guard", default="your login")]
 Json = Annotated[bool, _option("--json", metavar=None, help="Print JSON (see: verdigris schema rollout).")]
 Watch = Annotated[bool, typer.Option("--watch/--no-watch", help="Stay and show the rollout until it ends.")]
+BreakGlass = Annotated[
+    bool, typer.Option("--break-glass", help="Start in a freeze too; it moves once it is overridden by whoever the plan says.")
+]
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", min=0, help="Leave after so long, with exit code 2 at best; the rollout goes on.")
 ]
@@ -127,13 +130,14 @@ def start_command(
     watch: Watch = True,  # noqa: FBT002
     local: Annotated[bool, typer.Option("--local", help="Run a guard in this process, until the rollout has ended.")] = False,  # noqa: FBT002
     timeout: Timeout = None,
+    break_glass: BreakGlass = False,  # noqa: FBT002
     server: Server = None, token_file: TokenFile = None, ca: Ca = None, state: State = None, as_: As = None, json_output: Json = False,  # noqa: FBT002
 ) -> int:  # fmt: skip
     """Start a rollout of a plan, and watch it.
 
     Example: verdigris rollout start plan.yaml
     """
-    where = _where(server, token_file, ca, state, as_)
+    where = where_of(server, token_file, ca, state, as_)
     text = read_text(plan, wire.PLAN_BYTES_MAX)
     load_plan(text, source=str(plan))  # a wrong plan is told with its file's name, and before a guard is needed
     if local and (server is not None or not watch):
@@ -144,7 +148,7 @@ def start_command(
         screen = Screen(as_json=json_output)
         async with _guard_here(text, where.state) if local else _guard(where, screen) as control:
             try:
-                status = await control.start(text, where.actor)
+                status = await control.start(text, where.actor, break_glass=break_glass)
             except NoGuard as error:
                 msg = f"{error}, or run one for this rollout only: verdigris rollout start {plan} --local"
                 raise NoGuard(msg) from error
@@ -153,7 +157,7 @@ def start_command(
                 return ExitCode.PASS
             return await _watched(control, status.id, screen, timeout, leaves_guard=not local)
 
-    return _run(started(), "the start may have been done; see: verdigris rollout list")
+    return run_command(started(), "the start may have been done; see: verdigris rollout list")
 
 
 @app.command("list")
@@ -168,18 +172,18 @@ def list_command(
 
     Example: verdigris rollout list --json
     """
-    where = _where(server, token_file, ca, state, None)
+    where = where_of(server, token_file, ca, state, None)
 
     async def listed() -> int:
         async with where.control() as control:
             statuses = await control.rollouts()
         if json_output:
-            _out(wire.statuses_to_json(statuses, indent=2))
+            out(wire.statuses_to_json(statuses, indent=2))
         else:
             _print(lambda console: listing(statuses, plain_ascii=_is_ascii(console)))
         return ExitCode.PASS
 
-    return _run(listed(), "nothing was changed")
+    return run_command(listed(), "nothing was changed")
 
 
 @app.command("status")
@@ -191,7 +195,7 @@ def status_command(
 
     Example: verdigris rollout status
     """
-    where = _where(server, token_file, ca, state, None)
+    where = where_of(server, token_file, ca, state, None)
 
     async def shown() -> int:
         async with where.control() as control:
@@ -199,7 +203,7 @@ def status_command(
             _print_status(status, as_json=json_output)
         return exit_of(status)
 
-    return _run(shown(), "nothing was changed")
+    return run_command(shown(), "nothing was changed")
 
 
 @app.command("watch")
@@ -211,14 +215,14 @@ def watch_command(
 
     Example: verdigris rollout watch 3f2a
     """
-    where = _where(server, token_file, ca, state, None)
+    where = where_of(server, token_file, ca, state, None)
 
     async def watched() -> int:
         screen = Screen(as_json=json_output)
         async with _guard(where, screen) as control:
             return await _watched(control, rollout_id, screen, timeout, leaves_guard=True)
 
-    return _run(watched(), "nothing was changed")
+    return run_command(watched(), "nothing was changed")
 
 
 @app.command("events")
@@ -231,18 +235,18 @@ def events_command(
 
     Example: verdigris rollout events latest --after 20
     """
-    where = _where(server, token_file, ca, state, None)
+    where = where_of(server, token_file, ca, state, None)
 
     async def told() -> int:
         async with where.control() as control:
             events = await control.events(rollout_id, after)
         if json_output:
-            _out(wire.events_to_json(events, indent=2))
+            out(wire.events_to_json(events, indent=2))
         else:
             _print(lambda console: journal(events, plain_ascii=_is_ascii(console)))
         return ExitCode.PASS
 
-    return _run(told(), "nothing was changed")
+    return run_command(told(), "nothing was changed")
 
 
 def _steering(name: str, what: str, example: str) -> None:
@@ -250,25 +254,25 @@ def _steering(name: str, what: str, example: str) -> None:
         rollout_id: Id = "latest", reason: Reason = "",
         server: Server = None, token_file: TokenFile = None, ca: Ca = None, state: State = None, as_: As = None, json_output: Json = False,  # noqa: FBT002
     ) -> int:  # fmt: skip
-        where = _where(server, token_file, ca, state, as_)
+        where = where_of(server, token_file, ca, state, as_)
 
         async def steered() -> int:
             async with where.control() as control:
                 status: RolloutStatus = await getattr(control, name)(rollout_id, where.actor, reason)
                 if json_output:
-                    _out(wire.status_to_json(status, indent=2))
+                    out(wire.status_to_json(status, indent=2))
                 else:
-                    _say(f"asked to {name}: rollout {status.id} is {status.phase.value} now")
+                    say(f"asked to {name}: rollout {status.id} is {status.phase.value} now")
             return ExitCode.PASS
 
-        return _run(steered(), f"{name} may have been done; see: verdigris rollout status")
+        return run_command(steered(), f"{name} may have been done; see: verdigris rollout status")
 
     steer.__doc__ = f"{what}\n\nExample: {example}"
     app.command(name)(steer)
 
 
 _steering("hold", "Stay at the present weight until resumed. The deadline still counts.", "verdigris rollout hold --reason 'a look first'")
-_steering("resume", "Go on after a hold, or agree to the step that waits for approval.", "verdigris rollout resume --reason 'looks well'")
+_steering("resume", "Go on after a hold.", "verdigris rollout resume --reason 'looks well'")
 _steering("abort", "Back to the baseline, now. Never refused while the rollout runs.", "verdigris rollout abort --reason 'customers call'")
 _steering("commit", "End the bake now and make the candidate the durable default.", "verdigris rollout commit --reason 'accepted'")
 
@@ -306,7 +310,8 @@ def read_text(file: Path, bytes_max: int) -> str:
         raise NoSuchFile(msg) from error
 
 
-def _where(server: str | None, token_file: Path | None, ca: Path | None, state: Path | None, as_: str | None) -> Where:
+def where_of(server: str | None, token_file: Path | None, ca: Path | None, state: Path | None, as_: str | None) -> Where:
+    """Which guard the options mean. Raises: typer.BadParameter."""
     if server is None and (token_file is not None or ca is not None) and state is None:
         # From the environment they may stand without a server; on the command line it is a slip.
         token_file = ca = None
@@ -352,7 +357,7 @@ async def _watched(control: RolloutControl, rollout_id: str, screen: Screen, tim
         left = (
             f"rollout {screen.latest.id} goes on, {screen.latest.phase.value}" if leaves_guard else _left(screen.latest, leaves_guard=False)
         )
-        _say(f"left after {timeout_s:g} s: {left}")
+        say(f"left after {timeout_s:g} s: {left}")
         return exit_of(screen.latest) or ExitCode.NOT_ENOUGH_DATA
     except (asyncio.CancelledError, KeyboardInterrupt):
         screen.close()
@@ -373,7 +378,7 @@ def _left(status: RolloutStatus | None, *, leaves_guard: bool) -> str:
     return f"rollout {status.id} goes on. Watch it: verdigris rollout watch {status.id}; end it: verdigris rollout abort {status.id}"
 
 
-def _run(work: Coroutine[Any, Any, int], when_stopped: str) -> int:
+def run_command(work: Coroutine[Any, Any, int], when_stopped: str) -> int:
     """Run a command; Ctrl-C says what has become of the rollout. Raises: Stopped, VerdigrisError."""
     try:
         code = asyncio.run(_stoppable(work))
@@ -412,14 +417,16 @@ def _is_ascii(console: Console) -> bool:
 
 def _print_status(status: RolloutStatus, *, as_json: bool) -> None:
     if as_json:
-        _out(wire.status_to_json(status, indent=2))
+        out(wire.status_to_json(status, indent=2))
     else:
         _print(lambda console: picture(status, (), time.time(), console.width, plain_ascii=_is_ascii(console)))
 
 
-def _out(document: bytes) -> None:
+def out(document: bytes) -> None:
+    """A document for programs, on standard output."""
     sys.stdout.buffer.write(document + b"\n")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line for people, on standard error: standard output is for programs."""
     Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

@@ -114,6 +114,7 @@ def _address(given: str | None, default: str | None) -> str | None:
 
 def exit_codes() -> tuple[tuple[type[VerdigrisError], ExitCode], ...]:
     """The exit codes of the guard's own errors."""
+    from verdigris.approvals.people import InvalidPeople  # noqa: PLC0415
     from verdigris.ledger.log import LedgerDamaged  # noqa: PLC0415
     from verdigris.ledger.signing import KeyUnusable, SignerFailed  # noqa: PLC0415
     from verdigris.ledger.storage import LedgerUnavailable  # noqa: PLC0415
@@ -139,4 +140,5 @@ def exit_codes() -> tuple[tuple[type[VerdigrisError], ExitCode], ...]:
         (TlsUnusable, ExitCode.USAGE),
         (InvalidSettings, ExitCode.USAGE),
         (InvalidActors, ExitCode.USAGE),
+        (InvalidPeople, ExitCode.USAGE),
     )

@@ -127,7 +127,7 @@ KINDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType({
     Kind.APPROVAL_GIVEN: {"step": _NUMBER, "approval": _DIGEST_FIELD},
     Kind.APPROVAL_REFUSED: {"step": _NUMBER, "approval": _DIGEST_FIELD},
     Kind.APPROVAL_WITHDRAWN: {"step": _NUMBER, "approval": _DIGEST_FIELD},
-    Kind.FREEZE_OVERRIDDEN: {"approval": _DIGEST_FIELD},
+    Kind.FREEZE_OVERRIDDEN: {"step": _NUMBER, "approval": _DIGEST_FIELD},
     Kind.PHASE: {"from": _word(*PHASES), "to": _word(*PHASES), "event": _word(*EVENTS), "transition": _COUNT},
     Kind.WEIGHT_INTENDED: _INTENDED,
     Kind.WEIGHT_OBSERVED: _SPLIT,

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from pydantic_core import PydanticCustomError
 
-from verdigris.plan.fields import EnvironmentSection, StepSection, TrafficSection
+from verdigris.plan.fields import EnvironmentSection, NeedSection, StepSection, TrafficSection
+from verdigris.plan.gates import Role, asked_twice
 from verdigris.plan.plan import Setting
 from verdigris.plan.problems import Path
 from verdigris.plan.scalars import duration_text, unix_s
@@ -211,6 +212,21 @@ def schedule(parts: Parts, problem: Tell, _warning: Tell) -> None:
             problem(("schedule", "freezes", index, "to"), f"it is not after from ({freeze.start})", "exchange the two, or correct the day")
 
 
+def gates(parts: Parts, problem: Tell, _warning: Tell) -> None:
+    """A role stands in one need of a gate only, so that a word counts for one of them."""
+    _gate(("bake", "gate"), parts.bake.gate if parts.bake is not None else [], problem)
+    for index, step in parts.steps:
+        _gate(("steps", index, "gate"), step.gate, problem)
+    if parts.schedule is not None and parts.schedule.break_glass is not None:
+        _gate(("schedule", "break_glass", "gate"), parts.schedule.break_glass.gate, problem)
+
+
+def _gate(path: Path, needs: Sequence[NeedSection], problem: Tell) -> None:
+    twice = asked_twice([Role(role) for need in needs for role in need.roles])
+    if twice is not None:
+        problem(path, f"it asks for {twice.value} twice", "write the role once, with the number of people", at_key=True)
+
+
 _KINDS = frozenset({"server", "client", "producer", "consumer", "internal", "unspecified"})
 
 
@@ -235,5 +251,5 @@ def objectives(parts: Parts, problem: Tell, warning: Tell) -> None:
             warning(path, "nothing is different here from objectives.defaults", "give at least one tolerance, or remove it")
 
 
-CHECKS: Sequence[Callable[[Parts, Tell, Tell], None]] = (roles, traffic, steps, times, schedule, objectives)
+CHECKS: Sequence[Callable[[Parts, Tell, Tell], None]] = (roles, traffic, steps, gates, times, schedule, objectives)
 """All checks. Each tells problems to its second argument, and warnings to its third."""

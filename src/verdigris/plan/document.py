@@ -5,22 +5,31 @@ text ── yaml_text ──► values, positions ── validation (fields, sca
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import rfc8785
 
 from verdigris.plan.checks import CHECKS
-from verdigris.plan.fields import EnvironmentSection, FreezeSection, PlanDocument, ScheduleSection, StepSection
+from verdigris.plan.fields import (
+    BreakGlassSection,
+    EnvironmentSection,
+    FreezeSection,
+    NeedSection,
+    PlanDocument,
+    ScheduleSection,
+    StepSection,
+)
+from verdigris.plan.gates import Gate, Need, Role
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.objectives import Objectives, OperationPolicy
 from verdigris.plan.plan import (
+    BreakGlass,
     Change,
     Environment,
     FastPath,
     Freeze,
-    Gate,
     Observation,
     Otherwise,
     Plan,
@@ -143,6 +152,7 @@ def _plan(document: PlanDocument) -> Plan:
         deadline_s=document.policy.deadline,
         bake_s=document.bake.duration,
         bake_holdback_percent=document.bake.holdback,
+        switch_gate=_gate(document.bake.gate),
         schedule=_schedule(document.schedule),
         canonical=canonical,
         digest=hashlib.sha256(canonical).hexdigest(),
@@ -179,7 +189,7 @@ def _environment(section: EnvironmentSection) -> Environment:
 
 def _step(section: StepSection) -> Step:
     return Step(
-        section.weight, section.minimum, section.maximum, Required(section.require.passed, section.require.requests), Gate(section.gate),
+        section.weight, section.minimum, section.maximum, Required(section.require.passed, section.require.requests), _gate(section.gate),
         section.mirror,
     )  # fmt: skip
 
@@ -194,11 +204,20 @@ def _schedule(section: ScheduleSection) -> Schedule:
         unix_s(section.not_before) if section.not_before is not None else None,
         unix_s(section.not_after) if section.not_after is not None else None,
         tuple(map(_freeze, section.freezes)),
+        _break_glass(section.break_glass) if section.break_glass is not None else None,
     )
 
 
 def _freeze(section: FreezeSection) -> Freeze:
     return Freeze(unix_s(section.start), unix_s(section.end), section.reason)
+
+
+def _break_glass(section: BreakGlassSection) -> BreakGlass:
+    return BreakGlass(_gate(section.gate), section.review_within)
+
+
+def _gate(needs: Sequence[NeedSection]) -> Gate:
+    return tuple(Need(tuple(map(Role, need.roles)), need.people) for need in needs)
 
 
 def schema_text() -> str:

@@ -81,7 +81,8 @@ steps:                            # durations: 90s, 5m, 1h30m; the last step mus
   - weight: 50%
     maximum: 2h
     require: {{pass: true, requests: 5000}}
-    gate: approval                # another person agrees before this step begins
+    gate:                         # who must sign before this step begins; approval: one approver
+      - {{roles: [approver], people: 2}}
 
 objectives:                       # what is tolerated; a difference is a share of requests
   defaults:
@@ -120,6 +121,9 @@ observe:
 bake:                             # the last watch, before the candidate becomes the durable default
   for: 30m
   holdback: 5%                    # stays on the baseline, to compare with
+  gate:                           # who must sign before the switch
+    - {{roles: [approver, security], people: 1}}
+    - {{roles: [tester], people: 1}}
 
 schedule:                         # times have an offset from UTC
   not_before: null                # for example 2026-11-03T20:00:00+01:00
@@ -128,6 +132,9 @@ schedule:                         # times have an offset from UTC
     - from: 2026-12-24T00:00:00+01:00
       to: 2026-12-27T00:00:00+01:00
       reason: Holidays
+  break_glass:                    # who may move it forward in a freeze all the same; left out: nobody
+    gate: [{{roles: [security], people: 1}}]
+    review_within: 3d             # then somebody else must have looked at it
 """
 
 

@@ -6,13 +6,15 @@ Only shapes are checked here; what several fields must agree on stands in `check
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
-from verdigris.plan.plan import FastPath, Gate, Observation, Otherwise, WhenWorse
+from verdigris.plan.gates import ASKABLE, ONE_APPROVER, QUORUM_MAX
+from verdigris.plan.plan import FastPath, Observation, Otherwise, WhenWorse
 from verdigris.plan.policy import Policy
 from verdigris.plan.scalars import Address, Bounds, Choice, Duration, Kind, Moment, Number, Percent, Share, Text, Truth, told, wrong
 from verdigris.plan.settings import SETTINGS, Settings
@@ -22,6 +24,7 @@ ADDRESSES_MAX = 64
 ATTRIBUTES_MAX = 16
 OPERATIONS_MAX = 200
 FREEZES_MAX = 100
+NEEDS_MAX = len(ASKABLE)
 DAY_S = 86400
 
 _LINE = r"[^\n\t]+"
@@ -42,6 +45,7 @@ HostPort = Annotated[str, Address("10.0.0.12:8080")]
 Ratio = Annotated[float, Number(Bounds(1, 1000), "1.1")]
 Difference = Annotated[float, Share(_SHARE, "0.05%")]
 Margin = Annotated[float, Share(Bounds(0, 10), "9%")]
+AskedRole = Annotated[str, Choice(tuple(role.value for role in ASKABLE))]
 Level = Annotated[float, Number(Bounds(0, 1, low_open=True, high_open=True), "0.01")]
 
 
@@ -123,6 +127,38 @@ def _required(value: object) -> object:
     return value
 
 
+class NeedSection(Section):
+    """So many people, each in one of these roles. A role stands in one need of a gate only."""
+
+    roles: Annotated[list[AskedRole], Field(min_length=1, max_length=len(ASKABLE))] = Field(
+        description="Any of these. Authors are not asked: another person approves a change.", examples=[["approver", "security"]]
+    )
+    people: Annotated[int, Number(Bounds(1, QUORUM_MAX), "1", whole=True)] = Field(1, description="So many of them.", examples=[2])
+
+
+@dataclass(frozen=True, slots=True)
+class _GateWord:
+    """`gate: approval` is short for one approver, `gate: none` for nobody."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """How JSON Schema tells it."""
+        return {"anyOf": [{"enum": ["none", "approval"]}, handler(schema)]}
+
+
+def _gate(value: object) -> object:
+    if value == "none":
+        return []
+    if value == "approval":
+        return [{"roles": [role.value for role in need.roles], "people": need.quorum} for need in ONE_APPROVER]
+    if not isinstance(value, list):
+        message = f"{told(value)}; wanted is none, approval, or a list of needs"
+        raise wrong(message, "for example: approval, or [{roles: [approver], people: 2}, {roles: [security]}]")
+    return value
+
+
+GateList = Annotated[list[NeedSection], BeforeValidator(_gate), _GateWord(), Field(max_length=NEEDS_MAX)]
+
+
 class StepSection(Section):
     """One step: a weight, and what must be shown before the next."""
 
@@ -138,8 +174,11 @@ class StepSection(Section):
         description="What must be shown before the next step: `pass`, or a mapping. The last step always needs a pass.",
         examples=["pass", {"requests": 500}],
     )
-    gate: Annotated[str, Choice(tuple(Gate))] = Field(
-        Gate.NONE.value, description="Who must agree before the step begins.", examples=["none"]
+    gate: GateList = Field(
+        [],
+        description="Who must agree, with a signature, before the step begins: `none`, `approval` (one approver), or a list of needs "
+        "that must all be met.",
+        examples=["approval", [{"roles": ["approver"], "people": 2}, {"roles": ["security"]}]],
     )
     mirror: Annotated[float, Percent(Bounds(0, 100), "0%")] = Field(
         0.0,
@@ -276,6 +315,7 @@ class BakeSection(Section):
     holdback: Annotated[float, Percent(Bounds(0, 100, high_open=True), "5%")] = Field(
         5.0, description="What stays on the baseline meanwhile, to compare with.", examples=["5%"]
     )
+    gate: GateList = Field([], description="Who must agree before the switch, as in `steps[].gate`.", examples=["approval"])
 
 
 class FreezeSection(Section):
@@ -288,6 +328,17 @@ class FreezeSection(Section):
         alias="to", description="The first moment after it.", examples=["2026-12-27T00:00:00+01:00"]
     )
     reason: Line = Field(description="Why.", examples=["Holidays"])
+
+
+class BreakGlassSection(Section):
+    """Who may move the rollout forward in spite of a freeze. It is loud: it opens a review that every report shows until it is done."""
+
+    gate: Annotated[list[NeedSection], BeforeValidator(_gate), _GateWord(), Field(min_length=1, max_length=NEEDS_MAX)] = Field(
+        description="Whose signatures it takes, as in `steps[].gate`.", examples=[[{"roles": ["security"]}]]
+    )
+    review_within: Annotated[float, Duration(Bounds(60, 90 * DAY_S), "3d")] = Field(
+        3.0 * DAY_S, description="Within this, somebody else must have looked at it.", examples=["3d"]
+    )
 
 
 class ScheduleSection(Section):
@@ -303,6 +354,11 @@ class ScheduleSection(Section):
         [],
         description="Nor in these times.",
         examples=[[{"from": "2026-12-24T00:00:00Z", "to": "2026-12-27T00:00:00Z", "reason": "Holidays"}]],
+    )
+    break_glass: BreakGlassSection | None = Field(
+        None,
+        description="Who may move it forward in a freeze all the same. Left out: nobody.",
+        examples=[{"gate": [{"roles": ["security"]}]}],
     )
 
 
@@ -343,7 +399,7 @@ def section_in(annotation: Any) -> type[Section] | None:
     """The section that a field holds, itself or in a list."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    if get_origin(annotation) in {list, Annotated}:
+    if get_origin(annotation) in {list, Annotated, UnionType}:  # a section that may be left out is `Section | None`
         return section_in(get_args(annotation)[0])
     return None
 

@@ -4,18 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from verdigris.plan.gates import Gate
 from verdigris.plan.identity import Identity, IdentityMatch
 from verdigris.plan.objectives import Objectives
 
 Setting = str | int | float | bool | None
 """What an adapter's settings hold."""
-
-
-class Gate(StrEnum):
-    """Who must agree before a step begins."""
-
-    NONE = "none"
-    APPROVAL = "approval"
 
 
 class Otherwise(StrEnum):
@@ -74,13 +68,13 @@ class Required:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A candidate weight in percent, in (0, 100), and what must be shown before the next."""
+    """A candidate weight in percent, in (0, 100), what must be shown before the next, and who must agree before it begins."""
 
     weight_percent: float
     minimum_s: float
     maximum_s: float
     required: Required = Required()
-    gate: Gate = Gate.NONE
+    gate: Gate = ()
     mirror_percent: float = 0.0
     """Requests copied to the candidate, whose answers are thrown away."""
 
@@ -113,12 +107,21 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """Who may move a rollout forward in spite of a freeze, and within what time somebody else must have looked at it afterwards."""
+
+    gate: Gate
+    review_within_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
-    """When the rollout may move forward."""
+    """When the rollout may move forward. Without `break_glass` nobody can do anything about a freeze."""
 
     not_before_unix_s: float | None = None
     not_after_unix_s: float | None = None
     freezes: tuple[Freeze, ...] = ()
+    break_glass: BreakGlass | None = None
 
     def freeze_at(self, unix_s: float) -> Freeze | None:
         """The freeze that holds at this time, if any."""
@@ -146,9 +149,19 @@ class Plan:
     """How long the candidate is watched after the switch, still on a lease, before it becomes the durable default."""
     bake_holdback_percent: float
     """What stays on the baseline during the bake: without it there is nothing to compare with."""
+    switch_gate: Gate
+    """Who must agree before the switch, which follows the last step."""
     schedule: Schedule
     canonical: bytes
     digest: str
+
+    def gate_before(self, step: int) -> Gate:
+        """Who must agree before a step; the number of steps stands for the switch."""
+        return self.steps[step].gate if step < len(self.steps) else self.switch_gate
+
+    def step_text(self, step: int) -> str:
+        """A step in words."""
+        return f"the step to {self.steps[step].weight_percent:g} %" if step < len(self.steps) else "the switch"
 
     @property
     def identity(self) -> Identity:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from verdigris.approvals.approval import ApprovalDecision, Verified
 from verdigris.judge.live import LiveJudgement
 from verdigris.judge.verdict import Outcome as Verdict
 from verdigris.ledger.entry_kinds import Kind, Value
@@ -26,6 +27,41 @@ def requested(request: str, actor: str, reason: str) -> Act:
     """A person asked to hold, resume, abort or commit."""
     return Act(Kind.REQUEST, actor, f"asked to {request}: {reason}" if reason else f"asked to {request}", {"request": request},
                {"request": request}, outcome=Outcome.SEEN)  # fmt: skip
+
+
+_SIGNED = {
+    ApprovalDecision.GIVE: (Kind.APPROVAL_GIVEN, Outcome.DONE, "approves"),
+    ApprovalDecision.REFUSE: (Kind.APPROVAL_REFUSED, Outcome.REFUSED, "refuses"),
+    ApprovalDecision.WITHDRAW: (Kind.APPROVAL_WITHDRAWN, Outcome.DONE, "withdraws what they said about"),
+    ApprovalDecision.OVERRIDE_FREEZE: (Kind.FREEZE_OVERRIDDEN, Outcome.DONE, "OVERRIDES THE FREEZE for"),
+}
+
+
+def signed(given: Verified, person: str, about: str) -> Act:
+    """Somebody has signed something about a step. `person`: digest of the blob that says who they are; `about`: the step in words."""
+    approval = given.approval
+    kind, outcome, does = _SIGNED[approval.decision]
+    reason = f": {approval.reason}" if approval.reason else ""
+    values: dict[str, Value] = {"step": approval.step, "approval": given.digest}
+    data = {**values, "decision": approval.decision.value, "role": approval.role.value}
+    based_on = (given.digest, person, *([approval.shown] if approval.shown is not None else []))
+    return Act(kind, given.person.name, f"{does} {about}, as {approval.role.value}{reason}", data, values, based_on, outcome)
+
+
+def review_due(given: Verified, due_unix_s: float) -> Act:
+    """An override of a freeze opens a review."""
+    values: dict[str, Value] = {"dueUnixS": round(due_unix_s), "of": given.digest}
+    text = "what was done in spite of the freeze is to be reviewed by somebody else"
+    return Act(Kind.REVIEW_DUE, given.person.name, text, values, values, (given.digest,), Outcome.ANNOUNCED)
+
+
+def review_done(guard: str, given: Verified, rollout_id: str, person: str) -> Act:
+    """Somebody has reviewed an override, which `given` names as what it is about."""
+    approval = given.approval
+    values: dict[str, Value] = {"of": approval.shown, "approval": given.digest}
+    text = f"{given.person.name} has reviewed, as {approval.role.value}, the override of a freeze in {rollout_id}: {approval.reason}"
+    based_on = (given.digest, person, *([approval.shown] if approval.shown is not None else []))
+    return Act(Kind.REVIEW_DONE, guard, text, {**values, "rollout": rollout_id}, values, based_on)
 
 
 def moved(before: Position, position: Position, event: Event, actor: str, generation: int) -> Sequence[Act]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from verdigris.judge.verdict import Outcome
-from verdigris.plan.plan import Gate, Otherwise, Plan, WhenWorse
+from verdigris.plan.plan import Otherwise, Plan, WhenWorse
 from verdigris.rollout.position import Position
 from verdigris.rollout.transitions import Event, Phase
 
@@ -26,7 +26,8 @@ class Seen:
 
     `traced_candidate_requests` and `looks` (windows): since the step's weight is in force. `in_force_s`: for how long this guard has kept
     it in force, by a clock that nobody can set. `worse`: the absolute guard's sentence, if it speaks. `stalled_s`: for how long,
-    beyond what is usual, nothing could be looked at.
+    beyond what is usual, nothing could be looked at. `approved`: everybody whom the gate of the next step asks has agreed; `gate`: who has,
+    or what it waits for, in words. `freeze_lifted`: whoever may override the freeze that holds has done so.
     """
 
     now_unix_s: float
@@ -38,6 +39,8 @@ class Seen:
     worse: str | None = None
     stalled_s: float = 0.0
     approved: bool = False
+    gate: str = ""
+    freeze_lifted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,10 @@ def decide(plan: Plan, position: Position, seen: Seen) -> Decision:
     return _WATCHED[position.phase](plan, position, seen)
 
 
-def may_move_forward(plan: Plan, now_unix_s: float) -> Decision | None:
+def may_move_forward(plan: Plan, now_unix_s: float, *, freeze_lifted: bool = False) -> Decision | None:
     """None, or what the schedule makes a forward move wait for."""
     schedule = plan.schedule
-    freeze = schedule.freeze_at(now_unix_s)
+    freeze = None if freeze_lifted else schedule.freeze_at(now_unix_s)
     if freeze is not None:
         return Decision(Event.UNDECIDED, f"the end of the freeze: {freeze.reason}", freeze.end_unix_s)
     if schedule.not_before_unix_s is not None and now_unix_s < schedule.not_before_unix_s:
@@ -74,20 +77,22 @@ def may_move_forward(plan: Plan, now_unix_s: float) -> Decision | None:
     return None
 
 
-def may_go_on(plan: Plan, position: Position, now_unix_s: float) -> str | None:
+def may_go_on(plan: Plan, position: Position, now_unix_s: float, *, freeze_lifted: bool = False) -> str | None:
     """Whether what was decided may still be done by a guard that has come back. None if so, else why not."""
-    late = may_move_forward(plan, now_unix_s)
+    late = may_move_forward(plan, now_unix_s, freeze_lifted=freeze_lifted)
     if late is not None:
         return f"it may not move forward now; it must wait for {late.reason}" if late.event is Event.UNDECIDED else late.reason
     away_s = abs(now_unix_s - position.since_unix_s)
     return f"it was decided {away_s:.0f} s ago, and nobody has looked since" if away_s > DECISION_HOLDS_S else None
 
 
-def begin(plan: Plan, now_unix_s: float) -> Decision:
+def begin(plan: Plan, now_unix_s: float, *, freeze_lifted: bool = False) -> Decision:
     """What follows a preflight that found nothing wrong."""
-    if plan.steps[0].gate is Gate.APPROVAL:
+    if plan.gate_before(0):
         return Decision(Event.APPROVAL_NEEDED, _approval(plan, 0))
-    return may_move_forward(plan, now_unix_s) or Decision(Event.READY, "the proxy answers and the baseline is known")
+    return may_move_forward(plan, now_unix_s, freeze_lifted=freeze_lifted) or Decision(
+        Event.READY, "the proxy answers and the baseline is known"
+    )
 
 
 def _stepping(plan: Plan, position: Position, seen: Seen) -> Decision:
@@ -96,10 +101,10 @@ def _stepping(plan: Plan, position: Position, seen: Seen) -> Decision:
     lacking = _lacking(plan, position, seen)
     if lacking is None and seen.in_force_s >= step.minimum_s:
         following = position.step + 1
-        if following < len(plan.steps) and plan.steps[following].gate is Gate.APPROVAL:
+        if plan.gate_before(following):
             return Decision(Event.APPROVAL_NEEDED, _approval(plan, following))
         shown = Decision(Event.STEP_PASSED, f"shown at {step.weight_percent:g} %: {seen.summary}")
-        return may_move_forward(plan, seen.now_unix_s) or shown
+        return _forward(plan, seen) or shown
     if max(seen.now_unix_s - began, seen.in_force_s) >= step.maximum_s:
         return _without_evidence(plan, f"after {step.maximum_s:g} s at {step.weight_percent:g} % there is still missing: {lacking}")
     late = _at_deadline(plan, position, seen)
@@ -114,8 +119,9 @@ def _stepping(plan: Plan, position: Position, seen: Seen) -> Decision:
 def _waiting(plan: Plan, position: Position, seen: Seen) -> Decision:
     late = _at_deadline(plan, position, seen)
     if late is None and seen.approved:
-        return may_move_forward(plan, seen.now_unix_s) or Decision(Event.APPROVED, "approved")
-    return late or Decision(Event.UNDECIDED, _approval(plan, position.step + 1), _deadline(plan, position))
+        return _forward(plan, seen) or Decision(Event.APPROVED, f"approved by {seen.gate}")
+    lacks = f": {seen.gate}" if seen.gate else ""
+    return late or Decision(Event.UNDECIDED, f"{_approval(plan, position.step + 1)}{lacks}", _deadline(plan, position))
 
 
 def _lacking(plan: Plan, position: Position, seen: Seen) -> str | None:
@@ -137,7 +143,7 @@ def _baking(plan: Plan, position: Position, seen: Seen) -> Decision:
         return Decision(Event.UNDECIDED, "the end of the bake", seen.now_unix_s + remaining_s)
     if seen.verdict is None or not seen.looks or not seen.traced_candidate_requests:
         return _at_deadline(plan, position, seen) or Decision(Event.UNDECIDED, "a trace of the candidate from the bake")
-    return may_move_forward(plan, seen.now_unix_s) or Decision(Event.BAKED, f"baked for {plan.bake_s:g} s without a finding")
+    return _forward(plan, seen) or Decision(Event.BAKED, f"baked for {plan.bake_s:g} s without a finding")
 
 
 def _holding(plan: Plan, position: Position, seen: Seen) -> Decision:
@@ -167,8 +173,12 @@ def _without_evidence(plan: Plan, why: str) -> Decision:
     return Decision(Event.RETURN_ASKED if plan.without_evidence is Otherwise.RETURN else Event.EVIDENCE_MISSING, why)
 
 
+def _forward(plan: Plan, seen: Seen) -> Decision | None:
+    return may_move_forward(plan, seen.now_unix_s, freeze_lifted=seen.freeze_lifted)
+
+
 def _approval(plan: Plan, step: int) -> str:
-    return f"approval of the step to {plan.steps[step].weight_percent:g} %"
+    return f"approval of {plan.step_text(step)}"
 
 
 _WATCHED: Mapping[Phase, Callable[[Plan, Position, Seen], Decision]] = {

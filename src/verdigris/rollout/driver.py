@@ -16,6 +16,7 @@ from verdigris.judge.verdict import Outcome
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.plan.plan import Plan, WhenWorse
 from verdigris.rollout import acts
+from verdigris.rollout.agreement import Agreed, Shown, agreed, shown_for, step_meant
 from verdigris.rollout.decisions import WORSE, Decision, Seen, begin, decide, may_go_on, may_move_forward
 from verdigris.rollout.journal import Act
 from verdigris.rollout.judge_identity import judge_identity
@@ -27,6 +28,7 @@ from verdigris.rollout.surroundings import Surroundings
 from verdigris.rollout.transitions import TRANSITIONS, Event, Phase, after
 from verdigris.rollout.watching import InForce, Watch
 from verdigris.telemetry.store import StoreError
+from verdigris.times import NANO
 from verdigris.traffic.data_plane import BASELINE_ONLY, DataPlane, Split, TrafficError
 
 TICK_S = 0.25
@@ -63,7 +65,9 @@ class Driver:
         self._tasks: list[asyncio.Task[None]] = []
         self._looking: asyncio.Task[None] | None = None
         self._requests: list[Request] = []
-        self._approved_by: str | None = None
+        self._agreed = Agreed(0)
+        self._shown: Shown | None = None
+        self._shown_digest: str | None = None
         self._aborted: tuple[str, str] | None = None
         self._said: tuple[object, ...] = ()
         self._blind = False
@@ -115,6 +119,7 @@ class Driver:
             Phase.RETURNING: self._return,
         }
         try:
+            await self._hear_people()
             happened = self._abort() or await acts.get(self.position.phase, self._watch)()
         except RecordsUnavailable as error:
             happened = await self._without_records(str(error))
@@ -194,7 +199,7 @@ class Driver:
         )
         self._begin_looking()
         while True:
-            decision = begin(self.plan, self.around.clock.now_unix_s())
+            decision = begin(self.plan, self._now(), freeze_lifted=self._agreed.freeze_lifted)
             if decision.event is not Event.UNDECIDED:
                 return Happened(decision.event, decision.reason, self._me)
             asked = await self._tick(decision)
@@ -216,7 +221,7 @@ class Driver:
         return None
 
     async def _shift(self) -> Happened:
-        late = may_go_on(self.plan, self.position, self._now())
+        late = may_go_on(self.plan, self.position, self._now(), freeze_lifted=self._agreed.freeze_lifted)
         if late is not None:
             return Happened(Event.EVIDENCE_MISSING, late, self._me)
         wrong = await self._put_in_force()
@@ -265,9 +270,7 @@ class Driver:
                 if self._leads_back(decision):
                     await self._back_at_once()
                 await self._note_verdict()
-                actor = self._approved_by if decision.event is Event.APPROVED and self._approved_by else self._me
-                self._approved_by = None
-                return Happened(decision.event, decision.reason, actor)
+                return Happened(decision.event, decision.reason, self._me)
             if self.watch.doubt is not None and self._doubt_moves():
                 return self._doubted(self.watch.doubt)
             asked = await self._tick(decision)
@@ -292,11 +295,13 @@ class Driver:
             in_force_s=self.watch.in_force_s,
             worse=self.watch.failing() if self.position.step >= 0 else None,
             stalled_s=self.watch.stalled_s,
-            approved=self._approved_by is not None,
+            approved=self._agreed.approved,
+            gate=self._agreed.approvers or self._agreed.missing,
+            freeze_lifted=self._agreed.freeze_lifted,
         )
 
     async def _commit(self) -> Happened:
-        late = may_go_on(self.plan, self.position, self._now())
+        late = may_go_on(self.plan, self.position, self._now(), freeze_lifted=self._agreed.freeze_lifted)
         if late is not None:
             split = await self.plane.observe()
             if split is not None and split.committed:  # it was done before this guard came
@@ -351,6 +356,7 @@ class Driver:
         aborted = self._abort()
         if aborted is not None:
             return aborted
+        await self._hear_people()
         requests = await self._kept(self.records.asked)
         for request in requests:
             happened = self._asked(request)
@@ -358,6 +364,26 @@ class Driver:
             if happened is not None:
                 return happened
         return None
+
+    async def _hear_people(self) -> None:
+        """What people have signed about the next move, where they are asked. What approvers are shown is kept before they can be."""
+        waiting = self.position.phase is Phase.WAITING_FOR_APPROVAL
+        frozen = self.plan.schedule.break_glass is not None and self.plan.schedule.freeze_at(self._now()) is not None
+        if not (waiting or frozen) or self.position.phase is Phase.RETURNING:
+            self._agreed = Agreed(step_meant(self.position))
+            return
+        if waiting:
+            await self._show()
+        people = await self.around.offload(self.around.people)
+        signed = await self.around.offload(self.records.approvals, self.claim.rollout_id)
+        now_unix_nano = round(self._now() * NANO)
+        self._agreed = agreed(self.plan, self.claim.rollout_id, self.position, self._shown_digest, people, signed, now_unix_nano)
+
+    async def _show(self) -> None:
+        shown = shown_for(self.plan, self.claim.rollout_id, step_meant(self.position), self.watch.judgement)
+        if self._shown is None or (shown.step, shown.topic) != (self._shown.step, self._shown.topic):
+            self._shown_digest = await self._kept(self.records.show, shown)
+            self._shown = shown
 
     def _abort(self) -> Happened | None:
         """What somebody asked of this guard directly, where it is still to be done."""
@@ -368,14 +394,12 @@ class Driver:
 
     def _asked(self, request: Request) -> Happened | None:
         phase, told = self.position.phase, f"{request.actor}: {request.reason}" if request.reason else request.actor
-        forward = may_move_forward(self.plan, self._now())
+        forward = may_move_forward(self.plan, self._now(), freeze_lifted=self._agreed.freeze_lifted)
         event: Event | None = None
         if request.kind == "abort":
             event = Event.RETURN_ASKED
         elif request.kind == "hold" and phase not in {Phase.HOLDING, Phase.FROZEN}:
             event = Event.HOLD_ASKED
-        elif request.kind == "resume" and phase is Phase.WAITING_FOR_APPROVAL:
-            self._approved_by = request.actor
         elif request.kind == "resume" and phase in {Phase.HOLDING, Phase.FROZEN} and forward is None:
             event = Event.RESUMED if self.position.step >= 0 else Event.RESUMED_BEFORE_TRAFFIC
         elif request.kind == "commit" and phase is Phase.BAKING and forward is None:

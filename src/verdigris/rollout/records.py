@@ -17,6 +17,8 @@ import rfc8785
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from verdigris.approvals.approval import ApprovalDecision, Verified
+from verdigris.approvals.errors import ApprovalError
 from verdigris.database import open_engine
 from verdigris.errors import VerdigrisError
 from verdigris.judge.live import LiveJudgement
@@ -25,10 +27,12 @@ from verdigris.ledger import evidence
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.ledger import Ledger
 from verdigris.plan.plan import Plan
-from verdigris.rollout import acts, journal
+from verdigris.rollout import acts, journal, kept_approvals
+from verdigris.rollout.agreement import Shown
 from verdigris.rollout.journal import Act
+from verdigris.rollout.kept_approvals import Review
 from verdigris.rollout.position import FORMAT, Position, UnknownFormat
-from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutEvent
+from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutError, RolloutEvent
 from verdigris.rollout.transitions import Event, Phase
 
 
@@ -144,7 +148,7 @@ class Records:
         self._sqlite = url.startswith("sqlite")
         self._engine = open_engine(url)
         with _translated("open"):
-            for tables in (_METADATA, journal.METADATA, evidence.METADATA):
+            for tables in (_METADATA, journal.METADATA, evidence.METADATA, kept_approvals.METADATA):
                 tables.create_all(self._engine)
         self.ledger = None if open_ledger is None else open_ledger(self._engine)
         self._journal = journal.Journal(self._transaction, self.ledger)
@@ -376,6 +380,64 @@ class Records:
         """These requests were acted on, or can no longer be. Raises: Superseded."""
         with self._acting(claim, "answer requests") as (connection, _):
             connection.execute(_REQUESTS.update().where(_REQUESTS.c.number.in_(list(numbers))).values(done=True))
+
+    # -- what people sign ---------------------------------------------------------------------------------------------------
+
+    def show(self, claim: Claim, shown: Shown) -> str:
+        """Keep what approvers of a step are shown, before they are asked. Returns the digest that they sign. Raises: Superseded."""
+        with self._acting(claim, "keep what approvers are shown") as (connection, _):
+            return kept_approvals.show(connection, claim.rollout_id, shown)
+
+    def shown(self, rollout_id: str, step: int) -> bytes | None:
+        """What is shown for a step now; None while nobody is asked about it."""
+        with self._transaction("read what approvers are shown") as connection:
+            return kept_approvals.shown(connection, rollout_id, step)
+
+    def sign(self, rollout_id: str, given: Verified, about: str, now_unix_s: float, review_due_unix_s: float | None = None) -> None:
+        """Keep what somebody has signed about a rollout, and write it down; again is harmless. It counts from then on.
+
+        A refusal counts also while the ledger cannot be written, as all that holds a rollout back.
+        """
+        with self._transaction("keep an approval") as connection:
+            row = self._locked(connection, rollout_id)
+            if row.ended_unix_s is not None:
+                msg = f"rollout {rollout_id} has ended; there is nothing to agree to. Nothing changed"
+                raise RolloutError(msg)
+            last = self._journal.last(connection, rollout_id)
+            person = kept_approvals.put(connection, rollout_id, given, now_unix_s)
+            if person is not None:
+                said = [acts.signed(given, person, about)]
+                if review_due_unix_s is not None:
+                    kept_approvals.open_review(connection, Review(given.digest, rollout_id, review_due_unix_s))
+                    said.append(acts.review_due(given, review_due_unix_s))
+                for act in said:
+                    self._journal.append(connection, rollout_id, row.digest, now_unix_s, act)
+        refuses = given.approval.decision is ApprovalDecision.REFUSE
+        with contextlib.suppress(RecordsUnavailable) if refuses else contextlib.nullcontext():
+            self.enter(rollout_id, fresh_after=last)
+
+    def approvals(self, rollout_id: str) -> Sequence[Verified]:
+        """All that was signed about a rollout and has been kept."""
+        with self._transaction("read approvals") as connection:
+            try:
+                return kept_approvals.of(connection, rollout_id)
+            except (ApprovalError, evidence.EvidenceDamaged) as error:
+                msg = f"could not read approvals: {error}"
+                raise RecordsUnavailable(msg) from error
+
+    def reviews(self) -> Sequence[Review]:
+        """All reviews that overrides of freezes have opened, those that are still open first."""
+        with self._transaction("read reviews") as connection:
+            return kept_approvals.reviews(connection)
+
+    def review(self, review: Review, given: Verified, guard: str, now_unix_s: float) -> None:
+        """A review is done: write it down, then close it. The rollout may have ended: the entry is the guard's."""
+        with self._transaction("keep a review") as connection:
+            person = kept_approvals.put(connection, review.rollout_id, given, now_unix_s)
+        if person is not None:
+            self.note_guard(guard, now_unix_s, acts.review_done(f"guard {guard}", given, review.rollout_id, person))
+        with self._transaction("close a review") as connection:
+            kept_approvals.close_review(connection, review.override, given.digest)
 
     # -- within ---------------------------------------------------------------------------------------------------------------
 

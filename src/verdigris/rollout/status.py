@@ -118,6 +118,92 @@ class RolloutStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WordStatus:
+    """What one person has signed about a rollout. `counts`: for the next step; `why_not`: why it does not."""
+
+    person: str
+    role: str
+    decision: str
+    """give, refuse, withdraw, override-freeze or review."""
+    step: int
+    reason: str
+    issued: str
+    """As they signed it: RFC 3339."""
+    digest: str
+    """SHA-256 of document and signature: the name of the evidence."""
+    counts: bool
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedStatus:
+    """So many people in any of these roles."""
+
+    roles: tuple[str, ...]
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateStatus:
+    """One thing that people are asked for. `state`: "open", "waiting" or "refused"."""
+
+    state: str
+    needs: tuple[NeedStatus, ...]
+    missing: tuple[str, ...]
+    """What is still missing, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeStatus:
+    """The freeze that holds now. `gate`: who may override it; None: nobody."""
+
+    reason: str
+    until_unix_s: float
+    gate: GateStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementStatus:
+    """What people are asked about a rollout, and what they have said.
+
+    Whoever agrees signs the rollout's id, the plan's digest, the step, and the SHA-256 of `shown`: read it first.
+    """
+
+    rollout: str
+    plan: str
+    """SHA-256, hex."""
+    author: str
+    step: int
+    """The step that a forward move is about, from 0; the number of steps stands for the switch."""
+    about: str
+    """The step in words."""
+    asked: bool
+    """Whether the rollout waits for people now."""
+    gate: GateStatus | None
+    """Who must agree to the step; None: nobody is asked."""
+    shown: str | None
+    """The document that approvers of the step are shown, canonical JSON; None while nobody is asked."""
+    freeze: FreezeStatus | None
+    words: tuple[WordStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewStatus:
+    """A review that the override of a freeze has opened. `done`: whether somebody else has looked at it."""
+
+    rollout: str
+    name: str
+    plan: str
+    override: str
+    """SHA-256 of the signed override: what the review is about."""
+    step: int
+    by: str
+    reason: str
+    due_unix_s: float
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutEvent:
     """One entry of a rollout's journal, written before the act it announces. `sequence` has no gaps."""
 
@@ -136,8 +222,11 @@ class RolloutControl(Protocol):
     `actor` is a name for the record. Asking twice is harmless: hold while holding, abort after the end, are no errors.
     """
 
-    async def start(self, plan_text: str, actor: str) -> RolloutStatus:
-        """Submit a plan and begin. Raises also InvalidPlan."""
+    async def start(self, plan_text: str, actor: str, *, break_glass: bool = False) -> RolloutStatus:
+        """Submit a plan and begin. With `break_glass` also in a freeze: it then waits for whoever the plan says may override it.
+
+        Raises also InvalidPlan.
+        """
 
     async def rollouts(self) -> Sequence[RolloutStatus]:
         """All rollouts, the newest first."""
@@ -155,10 +244,22 @@ class RolloutControl(Protocol):
         """Stay at the present weight until resumed. The deadline still counts."""
 
     async def resume(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
-        """Go on after a hold, or agree to the step that waits for approval."""
+        """Go on after a hold."""
 
     async def abort(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         """Back to the baseline, now. Never refused while the rollout runs."""
 
     async def commit(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         """End the bake now and make the candidate the durable default. Refused unless the rollout is baking without a finding."""
+
+    async def agreement(self, rollout_id: str) -> AgreementStatus:
+        """What people are asked about it, and what they have said."""
+
+    async def sign(self, rollout_id: str, signed: bytes) -> AgreementStatus:
+        """Take in a signed approval, refusal, withdrawal, override or review, as `SignedApproval.to_bytes` has it.
+
+        Who says it is known by the key that signed. Raises also ApprovalError: it was not counted.
+        """
+
+    async def reviews(self) -> Sequence[ReviewStatus]:
+        """The reviews that overrides of freezes have opened, those that are still open first."""

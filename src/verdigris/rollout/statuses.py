@@ -2,24 +2,35 @@
 
 import calendar
 import time
+from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
+from verdigris.approvals.approval import ApprovalDecision, Verified
+from verdigris.approvals.gate import Granted, Refused, Waiting
 from verdigris.judge.verdict import Missing
+from verdigris.plan.gates import Gate
 from verdigris.plan.plan import Plan
+from verdigris.rollout.agreement import Agreed, Answer
 from verdigris.rollout.decisions import Decision
 from verdigris.rollout.position import Position
 from verdigris.rollout.records import Claim, Stored
 from verdigris.rollout.status import (
+    AgreementStatus,
     EvidenceStatus,
     FindingStatus,
+    FreezeStatus,
+    GateStatus,
     MissingStatus,
+    NeedStatus,
     RoleStatus,
     RolloutStatus,
     StepStatus,
+    WordStatus,
 )
 from verdigris.rollout.transitions import Phase
 from verdigris.rollout.watching import Watch
+from verdigris.times import rfc3339
 
 EVIDENCE_MAX = 12
 FINDINGS_MAX = 50
@@ -95,6 +106,44 @@ def first_status(plan: Plan, stored: Stored) -> RolloutStatus:
         candidate=RoleStatus(plan.candidate.slot, 0, 0, 0), verdict=None, summary=position.reason, evidence=(), findings=(),
         missing=(), waiting_for="" if position.ended else "a guard to act on it", waiting_until_unix_s=None, windows=0, late_spans=0,
         clock_skew_s=None,
+    )  # fmt: skip
+
+
+def agreement_status(
+    plan: Plan, stored: Stored, agreed: Agreed, approvals: Sequence[Verified], shown: bytes | None, now_unix_s: float
+) -> AgreementStatus:
+    """What people are asked, and what they have said. `shown`: the document that approvers of the step are shown now."""
+    frozen, glass = plan.schedule.freeze_at(now_unix_s), plan.schedule.break_glass
+    asked = stored.position.phase is Phase.WAITING_FOR_APPROVAL
+    return AgreementStatus(
+        rollout=stored.id, plan=stored.digest, author=plan.change.author, step=agreed.step, about=plan.step_text(agreed.step), asked=asked,
+        gate=_gate_status(plan.gate_before(agreed.step), agreed.gate), shown=shown.decode() if shown is not None else None,
+        freeze=None
+        if frozen is None
+        else FreezeStatus(frozen.reason, frozen.end_unix_s, _gate_status(glass.gate, agreed.freeze) if glass is not None else None),
+        words=tuple(_word(one, agreed) for one in sorted(approvals, key=lambda one: (one.approval.issued_unix_nano, one.digest))),
+    )  # fmt: skip
+
+
+def _gate_status(gate: Gate, answer: Answer | None) -> GateStatus | None:
+    if answer is None:
+        return None
+    state = {Granted: "open", Waiting: "waiting", Refused: "refused"}[type(answer)]
+    needs = tuple(NeedStatus(tuple(role.value for role in need.roles), need.quorum) for need in gate)
+    missing = answer.missing if isinstance(answer, Waiting) else ()
+    if isinstance(answer, Refused):
+        missing = tuple(f"the withdrawal of {one.person.name}'s refusal" for one in answer.by)
+    return GateStatus(state, needs, missing)
+
+
+def _word(one: Verified, agreed: Agreed) -> WordStatus:
+    approval = one.approval
+    answer = agreed.freeze if approval.decision is ApprovalDecision.OVERRIDE_FREEZE else agreed.gate
+    counts = answer is not None and one in answer.by
+    why = next((n.why for n in answer.not_counted if n.approval == one), "") if answer is not None else "nobody is asked about this now"
+    return WordStatus(
+        one.person.name, approval.role.value, approval.decision.value, approval.step, approval.reason, rfc3339(approval.issued_unix_nano),
+        one.digest, counts, "" if counts else why,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from verdigris.approvals.people import People
 from verdigris.judge.windows import Windows
 
 TAKEOVER_AFTER_S = 15.0
@@ -78,3 +79,5 @@ class Surroundings:
     clock: Clock = field(default_factory=SystemClock)
     offload: Callable[..., Awaitable[Any]] = in_thread
     takeover_after_s: float = TAKEOVER_AFTER_S
+    people: Callable[[], People] = People
+    """Who may say something, as they are known now. Blocks. By default nobody."""

@@ -20,8 +20,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from verdigris.approvals.approval import SIGNED_BYTES_MAX
 from verdigris.errors import VerdigrisError
-from verdigris.rollout.status import NoSuchRollout, RolloutControl, RolloutStatus
+from verdigris.rollout.status import AgreementStatus, NoSuchRollout, RolloutControl, RolloutStatus
 from verdigris.server import wire
 from verdigris.server.actors import Actor, ActorRole, Actors, Listener, actor_name
 from verdigris.server.serving import HEADER_BYTES_MAX, LISTENER, Serving, TlsFiles, serve_api
@@ -134,14 +135,36 @@ def _add_reading(app: FastAPI, control: RolloutControl, caller: Any) -> None:
         exact = (await control.status(_id(rollout_id))).id
         return StreamingResponse(_stream(control, exact, app.state.closing), media_type="text/event-stream")
 
+    @app.get("/v1/rollouts/{rollout_id}/agreement", response_model=AgreementStatus, dependencies=[caller])
+    async def agreement(rollout_id: str) -> Response:
+        """What people are asked about the rollout, what they are shown for it, and what they have signed."""
+        return _document(wire.agreement_to_json(await control.agreement(_id(rollout_id))))
+
+    @app.post("/v1/rollouts/{rollout_id}/agreement", response_model=AgreementStatus, dependencies=[caller], openapi_extra=_SIGNED_BODY)
+    async def sign(rollout_id: str, request: Request) -> Response:
+        """Take in a signed approval. Who says it is known by the key that signed, so whoever may read may hand it in."""
+        return _document(wire.agreement_to_json(await control.sign(_id(rollout_id), await _body(request, SIGNED_BYTES_MAX))))
+
+    @app.get("/v1/reviews", response_model=wire.ReviewList, dependencies=[caller])
+    async def reviews() -> Response:
+        """The reviews that overrides of freezes have opened, those that are still open first."""
+        return _document(wire.reviews_to_json(await control.reviews()))
+
 
 def _add_changing(app: FastAPI, control: RolloutControl, operator: Callable[..., Actor]) -> None:
     """What only an operator may ask."""
 
     @app.post("/v1/rollouts", status_code=201, response_model=RolloutStatus, openapi_extra=_PLAN_BODY)
-    async def start(request: Request, actor: Annotated[Actor, Depends(operator)]) -> Response:
-        """Start a rollout of the plan in the body. 409 when one of this plan, or of the same traffic, is running."""
-        status = await control.start(await _text(request, wire.PLAN_BYTES_MAX), actor.name)
+    async def start(
+        request: Request,
+        actor: Annotated[Actor, Depends(operator)],
+        break_glass: Annotated[bool, Query()] = False,  # noqa: FBT002
+    ) -> Response:
+        """Start a rollout of the plan in the body. 409 when one of this plan, or of the same traffic, is running.
+
+        With `break_glass` also in a freeze; it then waits for whoever the plan says may override it.
+        """
+        status = await control.start(await _text(request, wire.PLAN_BYTES_MAX), actor.name, break_glass=break_glass)
         return _document(wire.status_to_json(status), 201, {"location": f"/v1/rollouts/{status.id}"})
 
     def act(name: str, do: Callable[[str, str, str], Awaitable[RolloutStatus]], what: str) -> None:
@@ -154,7 +177,7 @@ def _add_changing(app: FastAPI, control: RolloutControl, operator: Callable[...,
         app.post(path, response_model=RolloutStatus, name=name, description=what, openapi_extra=extra)(acted)
 
     act("hold", control.hold, "Stay at the present weight until resumed.")
-    act("resume", control.resume, "Go on after a hold, or agree to the step that waits for approval.")
+    act("resume", control.resume, "Go on after a hold.")
     act("abort", control.abort, "Back to the baseline, now. Never refused while the rollout runs.")
     act("commit", control.commit, "End the bake now and make the candidate the durable default.")
 
@@ -164,6 +187,15 @@ _PLAN_BODY: dict[str, Any] = {
         "required": True,
         "description": f"The plan, YAML or JSON, at most {wire.PLAN_BYTES_MAX} bytes.",
         "content": {"application/yaml": {"schema": {"type": "string"}}},
+    }
+}
+
+
+_SIGNED_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": f"The signed approval, canonical JSON with the texts `approval` and `signature`, at most {SIGNED_BYTES_MAX} bytes.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
     }
 }
 

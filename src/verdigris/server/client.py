@@ -17,7 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from verdigris.plan.document import load_plan
-from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutError, RolloutEvent, RolloutStatus
+from verdigris.rollout.status import AgreementStatus, AlreadyRunning, NoSuchRollout, ReviewStatus, RolloutError, RolloutEvent, RolloutStatus
 from verdigris.rollout.transitions import TERMINAL
 from verdigris.server import wire
 from verdigris.server.connection import CONNECT_S, GuardUnreachable, InvalidServer, NoGuard, connect, not_connected, state_folder
@@ -85,7 +85,7 @@ class RemoteControl:
         document: dict[str, object] = json.loads(await self._ask("GET", "/v1/health", again=True))
         return document
 
-    async def start(self, plan_text: str, actor: str) -> RolloutStatus:
+    async def start(self, plan_text: str, actor: str, *, break_glass: bool = False) -> RolloutStatus:
         """Submit a plan and begin. Raises also InvalidPlan.
 
         Never starts twice: what is running is asked first, and again whenever the answer to the start was lost.
@@ -95,7 +95,9 @@ class RemoteControl:
         lost, refused = False, None
         for _ in range(TRIES):
             try:
-                document = await self._ask("POST", "/v1/rollouts", actor, plan_text.encode(), media="application/yaml")
+                document = await self._ask(
+                    "POST", f"/v1/rollouts{'?break_glass=true' if break_glass else ''}", actor, plan_text.encode(), media="application/yaml"
+                )
                 return wire.status_from_json(document)
             except AnswerLost:
                 # Where nothing is found it was not begun, or not yet: then the guard refuses the next one, and names the first.
@@ -136,7 +138,7 @@ class RemoteControl:
         return await self._act("hold", rollout_id, actor, reason, again=True)
 
     async def resume(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
-        """Go on after a hold, or agree to the step that waits for approval."""
+        """Go on after a hold."""
         return await self._act("resume", rollout_id, actor, reason)
 
     async def abort(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
@@ -146,6 +148,18 @@ class RemoteControl:
     async def commit(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         """End the bake now and make the candidate the durable default."""
         return await self._act("commit", rollout_id, actor, reason)
+
+    async def agreement(self, rollout_id: str) -> AgreementStatus:
+        """What people are asked about it, and what they have said."""
+        return wire.agreement_from_json(await self._ask("GET", f"{_path(rollout_id)}/agreement", again=True))
+
+    async def sign(self, rollout_id: str, signed: bytes) -> AgreementStatus:
+        """Hand in what somebody has signed; twice is harmless."""
+        return wire.agreement_from_json(await self._ask("POST", f"{_path(rollout_id)}/agreement", body=signed, again=True))
+
+    async def reviews(self) -> Sequence[ReviewStatus]:
+        """The reviews that overrides of freezes have opened, those that are still open first."""
+        return wire.reviews_from_json(await self._ask("GET", "/v1/reviews", again=True))
 
     async def watch(self, rollout_id: str) -> AsyncIterator[RolloutStatus]:
         """Its status whenever it changes, at least once a second, until it has ended.

@@ -30,9 +30,11 @@ from verdigris.rollout.records import Records, RecordsUnavailable
 from verdigris.rollout.status import RolloutControl
 from verdigris.rollout.surroundings import Settled, Surroundings, TelemetryState
 from verdigris.rollout.workflow import Acting, OpenPlane
+from verdigris.server import people_file
 from verdigris.server.actors import read_actors
 from verdigris.server.api import make_api
 from verdigris.server.ledger_of import ledger_opener
+from verdigris.server.people_file import PeopleFile
 from verdigris.server.serving import Serving, TlsFiles, serve_api
 from verdigris.server.settings import GuardSettings
 from verdigris.server.unix_socket import SOCKET_NAME
@@ -79,7 +81,8 @@ class Guard:
 async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
     """A guard, until the end of the block.
 
-    Raises: CannotStart, StoreError, RecordsUnavailable, CannotListen, ListenerFailed, TlsUnusable, InvalidActors: then nothing runs.
+    Raises: CannotStart, StoreError, RecordsUnavailable, CannotListen, ListenerFailed, TlsUnusable, InvalidActors, InvalidPeople: then
+    nothing runs.
     """
     folder = _made(settings.state_folder)
     name = guard_name(folder)
@@ -104,15 +107,16 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         receiver = Receiver(intake, settings.otlp, settings.tls)
         stack.push_async_callback(receiver.stop)
         takeover_after_s = settings.takeover_after_s
+        people = PeopleFile(settings.people or folder / people_file.NAME, required=settings.people is not None)
         acting = Acting(
             records,
             name,
             _read_canonical,
             _opener(settings.proxies),
-            lambda plan: Surroundings(_Windows(telemetry, plan), clock, takeover_after_s=takeover_after_s),
+            lambda plan: Surroundings(_Windows(telemetry, plan), clock, takeover_after_s=takeover_after_s, people=people),
             takeover_after_s,
         )
-        control = GuardControl(records, acting, load_plan, _read_canonical)
+        control = GuardControl(records, acting, load_plan, _read_canonical, people)
         for background in (
             refusals.run(),
             _entering(records, name),

@@ -77,6 +77,8 @@ class GuardSettings:
     """Another guard that was not heard for so long is replaced."""
     proxies: str | None = None
     """Where this guard listens for its proxies, where a plan names several guards."""
+    people: Path | None = None
+    """The list of people who may sign approvals; None: people.yaml in the state folder, if it is there."""
 
 
 class _Part(BaseModel):
@@ -241,6 +243,9 @@ class _Document(_Part):
     proxies: str | None = Field(
         default=None, description="host:port where this guard listens for its proxies, where a plan names several guards"
     )
+    people: str | None = Field(
+        default=None, description="file with the people who may sign approvals; null: people.yaml in the state folder, if it is there"
+    )
     database_url: str | None = Field(default=None, description="PostgreSQL for several guards; null: SQLite in the state folder")
 
     _address = field_validator("proxies")(_checked_address)
@@ -317,6 +322,7 @@ def _settings(document: _Document, folder: Path, environ: Mapping[str, str]) -> 
         database_url=_resolved(document.database_url, "database_url", folder, environ) if document.database_url else None,
         takeover_after_s=document.takeover_after_s,
         proxies=document.proxies,
+        people=folder / document.people if document.people else None,
     )
 
 

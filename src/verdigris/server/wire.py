@@ -12,9 +12,18 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from verdigris.approvals.errors import ApprovalError
 from verdigris.errors import VerdigrisError
 from verdigris.plan.problems import InvalidPlan, Problem
-from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutError, RolloutEvent, RolloutStatus
+from verdigris.rollout.status import (
+    AgreementStatus,
+    AlreadyRunning,
+    NoSuchRollout,
+    ReviewStatus,
+    RolloutError,
+    RolloutEvent,
+    RolloutStatus,
+)
 
 SCHEMA = "https://verdigris.dev/rollout/v1"
 
@@ -66,19 +75,32 @@ class EventList:
     events: tuple[RolloutEvent, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewList:
+    """Reviews, those that are still open first."""
+
+    reviews: tuple[ReviewStatus, ...]
+
+
 _STATUS: TypeAdapter[RolloutStatus] = TypeAdapter(RolloutStatus)
 _LIST: TypeAdapter[RolloutList] = TypeAdapter(RolloutList)
 _EVENTS: TypeAdapter[EventList] = TypeAdapter(EventList)
+_AGREEMENT: TypeAdapter[AgreementStatus] = TypeAdapter(AgreementStatus)
+_REVIEWS: TypeAdapter[ReviewList] = TypeAdapter(ReviewList)
 _REFUSAL: TypeAdapter[Refusal] = TypeAdapter(Refusal)
 
 _Document = TypeVar("_Document")
 
 NOTHING_CHANGED = "Nothing changed."
 
+_KINDS: Mapping[str, type[VerdigrisError]] = {"ApprovalError": ApprovalError, "AccessDenied": AccessDenied}
+"""What an error becomes on the other side, where it has no fields of its own; all others are `RolloutError`."""
+
 _ADVICE: Mapping[str, tuple[str, str]] = {
     "NoSuchRollout": (NOTHING_CHANGED, "List the rollouts: verdigris rollout list"),
     "AlreadyRunning": ("Nothing was started.", "Watch the one that runs, or abort it before starting another."),
     "InvalidPlan": ("Nothing was started.", "Correct the plan and start again."),
+    "ApprovalError": ("It was not counted, and no gate opened by it.", ""),
     "AccessDenied": (NOTHING_CHANGED, "Use a valid token whose role permits this."),
     "InvalidRequest": (NOTHING_CHANGED, "Correct the request; GET /v1/openapi.json describes all of them."),
     "InternalError": (
@@ -105,6 +127,8 @@ def refusal_of(error: VerdigrisError) -> tuple[int, Refusal]:
             return 409, refusal("AlreadyRunning", str(error), rollout=error.rollout_id)
         case RolloutError():
             return 409, refusal("RolloutError", str(error))
+        case ApprovalError():
+            return 422, refusal("ApprovalError", str(error))
         case _:
             # Its own text says what is safe: the store, the proxy or the record refused.
             return 503, Refusal(type(error).__name__, str(error), "", "Look at the guard's health: GET /v1/health")
@@ -117,17 +141,13 @@ def error_of(status_code: int, document: bytes) -> VerdigrisError:
     except ValidationError:
         return InvalidAnswer(f"the guard answered {status_code} in a form that this version does not know; look at the rollout's status")
     text = " ".join(part for part in (told.error, told.hint) if part)
-    match told.kind:
-        case "InvalidPlan":
-            return InvalidPlan(told.problems)
-        case "NoSuchRollout":
-            return NoSuchRollout(told.error)
-        case "AlreadyRunning":
-            return AlreadyRunning(told.error, told.rollout or "")
-        case "AccessDenied":
-            return AccessDenied(text)
-        case _:
-            return RolloutError(text)
+    if told.kind == "InvalidPlan":
+        return InvalidPlan(told.problems)
+    if told.kind == "AlreadyRunning":
+        return AlreadyRunning(told.error, told.rollout or "")
+    if told.kind == "NoSuchRollout":
+        return NoSuchRollout(told.error)
+    return _KINDS.get(told.kind, RolloutError)(text)
 
 
 def status_to_json(status: RolloutStatus, *, indent: int | None = None) -> bytes:
@@ -143,6 +163,16 @@ def statuses_to_json(statuses: Sequence[RolloutStatus], *, indent: int | None = 
 def events_to_json(events: Sequence[RolloutEvent], *, indent: int | None = None) -> bytes:
     """A document with a journal's events."""
     return _json(_EVENTS.dump_python(EventList(tuple(events)), mode="json"), indent)
+
+
+def agreement_to_json(agreement: AgreementStatus, *, indent: int | None = None) -> bytes:
+    """What people are asked and have said."""
+    return _json(_AGREEMENT.dump_python(agreement, mode="json"), indent)
+
+
+def reviews_to_json(reviews: Sequence[ReviewStatus], *, indent: int | None = None) -> bytes:
+    """A document with reviews."""
+    return _json(_REVIEWS.dump_python(ReviewList(tuple(reviews)), mode="json"), indent)
 
 
 def to_json(document: Mapping[str, object]) -> bytes:
@@ -170,11 +200,21 @@ def events_from_json(document: bytes) -> tuple[RolloutEvent, ...]:
     return _read(_EVENTS, document).events
 
 
+def agreement_from_json(document: bytes) -> AgreementStatus:
+    """Read what people are asked and have said. Raises: InvalidAnswer."""
+    return _read(_AGREEMENT, document)
+
+
+def reviews_from_json(document: bytes) -> tuple[ReviewStatus, ...]:
+    """Read reviews. Raises: InvalidAnswer."""
+    return _read(_REVIEWS, document).reviews
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a status document; its definitions also hold the lists, the events and the errors."""
     _, schema = TypeAdapter.json_schemas(
         [("status", "serialization", _STATUS), ("list", "serialization", _LIST), ("events", "serialization", _EVENTS),
-         ("error", "serialization", _REFUSAL)],
+         ("agreement", "serialization", _AGREEMENT), ("reviews", "serialization", _REVIEWS), ("error", "serialization", _REFUSAL)],
         ref_template="#/$defs/{model}",
     )  # fmt: skip
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, "$ref": "#/$defs/RolloutStatus"} | schema

@@ -36,5 +36,5 @@ def plan_between(baseline: Environment, candidate: Environment, adapter: str, se
         name="shop", change=Change("test", "none", "traffic only", "T-1", "tester"), baseline=baseline, candidate=candidate,
         traffic=Traffic(adapter, 3.0, dict(settings)), steps=(Step(5.0, 1.0, 60.0),), objectives=Objectives(), observation=Observation(),
         fast_path=FastPath(), when_worse=WhenWorse.RETURN, without_evidence=Otherwise.RETURN, deadline_s=600.0, bake_s=10.0,
-        bake_holdback_percent=5.0, schedule=Schedule(), canonical=b"{}", digest="0" * 64,
+        bake_holdback_percent=5.0, switch_gate=(), schedule=Schedule(), canonical=b"{}", digest="0" * 64,
     )  # fmt: skip
