@@ -150,7 +150,7 @@ KINDS: Mapping[str, str] = {
     "approval.given": "step=number approval=digest",
     "approval.refused": "step=number approval=digest",
     "approval.withdrawn": "step=number approval=digest",
-    "freeze.overridden": "approval=digest",
+    "freeze.overridden": "step=number approval=digest",
     "phase": "from=phase to=phase event=event transition=count",
     "weight.intended": _INTENDED,
     "weight.observed": _SPLIT,
