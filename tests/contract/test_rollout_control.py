@@ -1,12 +1,16 @@
 """The contract of `RolloutControl`, for every way to get at one."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.contract.rollout_controls import SUBJECTS, Subject
+from tests.unit.approval_people import GIVE, MINUTE, signed
 
+from verdigris.approvals.errors import ApprovalError
 from verdigris.plan.document import load_plan
 from verdigris.plan.problems import InvalidPlan
 from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutError, RolloutStatus
@@ -155,12 +159,25 @@ def test_a_held_rollout_stays_until_resumed(run: Run) -> None:
     run(check)
 
 
-def test_a_resume_agrees_to_a_step_that_waits(run: Run) -> None:
+def test_a_gate_is_opened_by_nothing_but_signatures_of_people_who_are_known(run: Run) -> None:
     async def check(subject: Subject) -> None:
         started = await subject.control.start(subject.plan_text, "alice")
+        assert not (await subject.control.agreement(started.id)).asked
         await subject.bring_to(started.id, Phase.WAITING_FOR_APPROVAL)
-        await subject.control.resume(started.id, "alice", "agreed")
-        await until(subject, started.id, Phase.SHIFTING, Phase.WATCHING)
+        asked = await subject.control.agreement(started.id)
+        assert (asked.asked, asked.rollout, asked.plan) == (True, started.id, started.plan_digest)
+        assert asked.gate is not None
+        assert asked.gate.state == "waiting"
+        with pytest.raises(RolloutError):
+            await subject.control.resume(started.id, "alice", "agreed")
+        with pytest.raises(ApprovalError):
+            await subject.control.sign(started.id, b"agreed")
+        stranger = signed(replace(GIVE, issued_unix_nano=time.time_ns(), expires_unix_nano=time.time_ns() + MINUTE), "nobody")
+        with pytest.raises(ApprovalError, match="nobody known has the key"):
+            await subject.control.sign(started.id, stranger.to_bytes())
+        assert (await subject.control.agreement(started.id)).gate == asked.gate
+        assert (await subject.control.status(started.id)).phase is Phase.WAITING_FOR_APPROVAL
+        assert await subject.control.reviews() == ()
 
     run(check)
 

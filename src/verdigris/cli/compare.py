@@ -33,7 +33,7 @@ EPILOG = """[bold]Examples[/]
   kubectl exec collector -- cat /traces.jsonl | verdigris compare - --baseline slot=blue --candidate slot=green --json
 
 [bold]Exit codes[/]: 0 PASS, 1 FAIL, 2 NOT_ENOUGH_DATA, 3 BLIND, 64 wrong call, 65 unreadable input (--strict), 66 no input,
-70 internal error, 73 cannot write, 74 span store failed, 130 stopped; 69, 75 and 77 are of other commands.
+70 internal error, 73 cannot write, 74 span store failed, 130 stopped; 69, 75, 77 and 78 are of other commands.
 """
 
 
