@@ -9,18 +9,25 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.unit.approval_people import CRUZ, person, verified
 from tests.unit.ledger_keys import signer
 from tests.unit.ledger_logs import ORIGIN, Failing, whole
 from tests.unit.rollout_world import World, behaving
 from tests.unit.test_driver import SHORT, Rollout, rolled_out
+from tests.virtual import run
 
+from verdigris.approvals.approval import Approval, ApprovalDecision, Verified
+from verdigris.approvals.people import People, Person
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.ledger import Ledger
 from verdigris.ledger.log import Log
 from verdigris.ledger.statement import ActorKind, Outcome, Statement
 from verdigris.ledger.storage import LedgerUnavailable, LogFolder
-from verdigris.rollout.records import Records
+from verdigris.plan.gates import Role
+from verdigris.rollout import acts
+from verdigris.rollout.records import Records, RecordsUnavailable
 from verdigris.rollout.transitions import Phase
+from verdigris.times import NANO
 from verdigris.traffic.data_plane import Routing
 
 
@@ -155,11 +162,41 @@ def test_what_is_in_the_ledger_already_is_not_entered_again(kept: Kept, monkeypa
     assert indices == list(range(len(before)))
 
 
+def refused(rollout: Rollout, reason: str = "because", by: Person = CRUZ) -> Verified:
+    now = round(rollout.world.clock.now_unix_s() * NANO)
+    approval = Approval(ApprovalDecision.REFUSE, rollout.id, rollout.plan.digest, 1, None, Role.APPROVER, reason, now)
+    return verified(approval, "c.cruz", People((by,)))
+
+
+def test_what_people_sign_is_in_the_ledger_before_anything_moves_on_it(kept: Kept) -> None:
+    """Without the ledger a refusal counts, and what agrees is an error and moves nothing until it is entered."""
+
+    async def main() -> None:
+        rollout = Rollout(World(), kept.records)
+        entries = len(kept.statements())
+        refusal = refused(rollout)
+        ends = refusal.approval.issued_unix_nano + NANO
+        give = replace(refusal.approval, decision=ApprovalDecision.GIVE, expires_unix_nano=ends)
+        kept.works = False
+        kept.records.sign(rollout.id, refusal, "the step", rollout.world.clock.now_unix_s())
+        with pytest.raises(RecordsUnavailable, match="could not enter into the ledger"):
+            kept.records.sign(rollout.id, verified(give, "c.cruz"), "the step", rollout.world.clock.now_unix_s())
+        assert {one.approval.decision for one in kept.records.approvals(rollout.id)} == {ApprovalDecision.REFUSE, ApprovalDecision.GIVE}
+        with pytest.raises(RecordsUnavailable):
+            kept.records.intend(rollout.driver.claim, 0.0, lambda generation: acts.intended("guard g1", "", 5.0, generation, 0, 3.0))
+        kept.works = True
+        kept.records.intend(rollout.driver.claim, 0.0, lambda generation: acts.intended("guard g1", "", 5.0, generation, 0, 3.0))
+        said = [(s.kind, s.late) for s in kept.statements()[entries:]]
+        assert said == [(Kind.APPROVAL_REFUSED, True), (Kind.APPROVAL_GIVEN, True), (Kind.WEIGHT_INTENDED, False)]
+
+    run(main())
+
+
 SECRETS = ("4111 1111 1111 1111", "jane.doe@hospital.test", "eyJhbGciOiJIUzI1NiJ9.secret", "+49 170 1234567")
 
 
 def test_nothing_that_somebody_wrote_gets_into_an_entry(kept: Kept) -> None:
-    """Through a plan's fields, an actor's name, a reason and an error message."""
+    """Through a plan's fields, an actor's name, a reason, an error message, and what somebody signs."""
     card, mail, token, phone = SECRETS
     asked = replace(SHORT, name=f"plan {card}", change=replace(SHORT.change, reason=mail, ticket=token, author=phone))
     world = World()
@@ -168,6 +205,8 @@ def test_nothing_that_somebody_wrote_gets_into_an_entry(kept: Kept) -> None:
         await world.when(lambda: rollout.driver.position.phase is Phase.WATCHING, lambda: None)
         kept.records.ask(rollout.id, "hold", mail, f"because {card}", world.clock.now_unix_s())
         await world.when(lambda: rollout.driver.position.phase is Phase.HOLDING, lambda: None)
+        refusal = refused(rollout, f"because of {mail} and {card}", person(phone, Role.APPROVER, keys=("c.cruz",)))
+        kept.records.sign(rollout.id, refusal, f"the step of {token}", world.clock.now_unix_s())
         kept.records.ask(rollout.id, "abort", token, phone, world.clock.now_unix_s())
         await asyncio.sleep(1)
 
