@@ -17,6 +17,7 @@ from verdigris.rollout.status import (
     NoSuchRollout,
     ReviewStatus,
     RoleStatus,
+    RolloutControl,
     RolloutError,
     RolloutEvent,
     RolloutStatus,
@@ -83,6 +84,9 @@ class ScriptedControl:
             msg = f"there is no rollout {rollout_id!r}"
             raise NoSuchRollout(msg)
         return meant[0]
+
+    def asked_from(self, _origin: str) -> RolloutControl:
+        return self
 
     async def watch(self, rollout_id: str) -> AsyncIterator[RolloutStatus]:
         exact = (await self.status(rollout_id)).id

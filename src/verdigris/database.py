@@ -18,6 +18,22 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
+def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
+    """Make the tables that are missing, and in those that an earlier version made, the columns.
+
+    A column that came later is nullable or has a default of the database's. Raises: SQLAlchemyError.
+    """
+    tables.create_all(engine)
+    with engine.begin() as connection:
+        there = sa.inspect(connection)
+        for table in tables.sorted_tables:
+            known = {column["name"] for column in there.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in known:
+                    made = sa.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {made}")
+
+
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own; `_begin_immediate` does
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):

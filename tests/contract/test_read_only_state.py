@@ -83,7 +83,7 @@ def recorded(folder: Path, how: str) -> dict[str, Any]:
     rollout_id = records.submit(PLAN, "envoy:payments", "ann", "g1", NOW)
     claim = records.claim(rollout_id, "g1", stale_after_s=60)
     assert claim is not None
-    said = replace(acts.requested("hold", "ann", "why"), text="x" * 4_000)
+    said = replace(acts.requested("hold", "ann", "why", "here"), text="x" * 4_000)
     position = records.load(rollout_id).position
     records.note(claim, NOW, said)
     filler = folder / "filler"

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.postgres import postgres
+from tests.unit.approval_people import CRUZ, MINUTE, verified
 from tests.unit.plans import PLAN
 
+from verdigris.approvals.approval import Approval, ApprovalDecision
+from verdigris.database import make_tables
+from verdigris.plan.gates import Role
 from verdigris.rollout import acts
+from verdigris.rollout import records as rollout_records
+from verdigris.rollout.agreement import Shown
 from verdigris.rollout.journal import Act
 from verdigris.rollout.position import Position, UnknownFormat
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Superseded
@@ -19,7 +25,7 @@ from verdigris.rollout.status import AlreadyRunning, NoSuchRollout
 from verdigris.rollout.transitions import Event, Phase
 
 NOW = 1_790_000_000.0
-SAID = acts.requested("hold", "ann", "why")
+SAID = acts.requested("hold", "ann", "why", "here")
 
 
 def intended(generation: int) -> Act:
@@ -39,7 +45,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     server: str = request.getfixturevalue("server")
     engine = sa.create_engine(server)
     with engine.begin() as connection:
-        tables = ("rollouts", "generations", "journal", "guard_journal", "requests", "looks", "evidence")
+        tables = ("rollouts", "generations", "journal", "guard_journal", "requests", "looks", "evidence", "approvals", "shown", "reviews")
         connection.execute(sa.text("DROP TABLE IF EXISTS " + ", ".join(f"verdigris_{table}" for table in tables)))
     engine.dispose()
     return server
@@ -246,3 +252,42 @@ def test_a_locked_database_is_unavailable_and_nothing_is_lost(tmp_path: Path, mo
 def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(RecordsUnavailable, match="could not open"):
         Records(f"sqlite:///{tmp_path / 'nowhere' / 'rollouts.sqlite'}")
+
+
+def test_a_database_of_an_earlier_version_is_completed(records: Records) -> None:
+    """Requests had no origin once; what was asked then is still there, and what is asked now is told from where."""
+    begun = submitted(records)
+    records.ask(begun, "hold", "ann", "why", NOW)
+    with records._transaction("go back") as connection:
+        connection.exec_driver_sql("ALTER TABLE verdigris_requests DROP COLUMN origin")
+    make_tables(records._engine, rollout_records._METADATA)
+    make_tables(records._engine, rollout_records._METADATA)
+    records.ask(begun, "abort", "ann", "why", NOW, "address 10.0.0.3")
+    claim = records.claim(begun, "g1", 5.0)
+    assert claim is not None
+    assert [(r.kind, r.origin) for r in records.asked(claim)] == [("hold", ""), ("abort", "address 10.0.0.3")]
+
+
+def test_what_people_sign_is_kept_once_and_is_what_they_signed(records: Records) -> None:
+    begun = submitted(records)
+    claim = claimed(records, begun)
+    digest = records.show(claim, Shown(1, b"{}", "t"))
+    assert records.show(claim, Shown(1, b"{ }", "t")) == digest  # about the same: what people have read stays
+    assert records.shown(begun, 1) == b"{}"
+    assert records.shown(begun, 2) is None
+    other = records.show(claim, Shown(1, b"{ }", "u"))
+    issued = round(NOW * 1e9)
+    give = Approval(ApprovalDecision.OVERRIDE_FREEZE, begun, "0" * 64, 1, other, Role.APPROVER, "because", issued, issued + MINUTE)
+    given = verified(give, "c.cruz")
+    for _ in range(2):
+        records.sign(begun, given, "the step", NOW, NOW + 60)
+    (one,) = records.approvals(begun)
+    assert (one, one.person) == (given, CRUZ)
+    assert [e.kind for e in records.journal(begun)][-2:] == ["freeze.overridden", "review.due"]
+    (review,) = records.reviews()
+    assert (review.override, review.rollout_id, review.due_unix_s, review.done) == (given.digest, begun, NOW + 60, None)
+    done = verified(replace(give, decision=ApprovalDecision.REVIEW, shown=given.digest, expires_unix_nano=None), "c.cruz")
+    records.review(review, done, "g1", NOW)
+    records.review(review, done, "g1", NOW)
+    assert [r.done for r in records.reviews()] == [done.digest]
+    assert [kind for _, kind, _, _ in records.guard_journal()] == ["review.done"]

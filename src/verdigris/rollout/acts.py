@@ -17,16 +17,16 @@ FINDINGS_MAX = 50
 """So many findings have an entry of their own; the judgement, which is evidence, has all."""
 
 
-def submitted(plan: Plan, actor: str) -> Act:
+def submitted(plan: Plan, actor: str, origin: str) -> Act:
     """A plan was submitted."""
     text = f"plan {plan.name} was submitted"
-    return Act(Kind.PLAN_SUBMITTED, actor, text, {"digest": plan.digest}, {}, based_on=(plan.digest,))
+    return Act(Kind.PLAN_SUBMITTED, actor, text, {"digest": plan.digest}, {}, based_on=(plan.digest,), origin=origin)
 
 
-def requested(request: str, actor: str, reason: str) -> Act:
+def requested(request: str, actor: str, reason: str, origin: str) -> Act:
     """A person asked to hold, resume, abort or commit."""
     return Act(Kind.REQUEST, actor, f"asked to {request}: {reason}" if reason else f"asked to {request}", {"request": request},
-               {"request": request}, outcome=Outcome.SEEN)  # fmt: skip
+               {"request": request}, outcome=Outcome.SEEN, origin=origin)  # fmt: skip
 
 
 _SIGNED = {
@@ -37,7 +37,7 @@ _SIGNED = {
 }
 
 
-def signed(given: Verified, person: str, about: str) -> Act:
+def signed(given: Verified, person: str, about: str, origin: str) -> Act:
     """Somebody has signed something about a step. `person`: digest of the blob that says who they are; `about`: the step in words."""
     approval = given.approval
     kind, outcome, does = _SIGNED[approval.decision]
@@ -45,14 +45,14 @@ def signed(given: Verified, person: str, about: str) -> Act:
     values: dict[str, Value] = {"step": approval.step, "approval": given.digest}
     data = {**values, "decision": approval.decision.value, "role": approval.role.value}
     based_on = (given.digest, person, *([approval.shown] if approval.shown is not None else []))
-    return Act(kind, given.person.name, f"{does} {about}, as {approval.role.value}{reason}", data, values, based_on, outcome)
+    return Act(kind, given.person.name, f"{does} {about}, as {approval.role.value}{reason}", data, values, based_on, outcome, origin)
 
 
-def review_due(given: Verified, due_unix_s: float) -> Act:
+def review_due(given: Verified, due_unix_s: float, origin: str) -> Act:
     """An override of a freeze opens a review."""
     values: dict[str, Value] = {"dueUnixS": round(due_unix_s), "of": given.digest}
     text = "what was done in spite of the freeze is to be reviewed by somebody else"
-    return Act(Kind.REVIEW_DUE, given.person.name, text, values, values, (given.digest,), Outcome.ANNOUNCED)
+    return Act(Kind.REVIEW_DUE, given.person.name, text, values, values, (given.digest,), Outcome.ANNOUNCED, origin)
 
 
 def review_done(guard: str, given: Verified, rollout_id: str, person: str) -> Act:
@@ -64,19 +64,19 @@ def review_done(guard: str, given: Verified, rollout_id: str, person: str) -> Ac
     return Act(Kind.REVIEW_DONE, guard, text, {**values, "rollout": rollout_id}, values, based_on)
 
 
-def moved(before: Position, position: Position, event: Event, actor: str, generation: int) -> Sequence[Act]:
+def moved(before: Position, position: Position, event: Event, actor: str, generation: int, origin: str = "") -> Sequence[Act]:
     """A transition, and what it announces or ends."""
     data: dict[str, Value] = {
         "from": before.phase.value, "to": position.phase.value, "event": event.value, "transition": position.sequence,
     }  # fmt: skip
-    said = [Act(Kind.PHASE, actor, f"{before.phase.value} → {position.phase.value}: {position.reason}", data, data)]
+    said = [Act(Kind.PHASE, actor, f"{before.phase.value} → {position.phase.value}: {position.reason}", data, data, origin=origin)]
     if position.phase is Phase.RETURNING and before.phase is not position.phase:
         said.append(
             Act(Kind.ROLLBACK_INTENDED, actor, "all traffic goes back to the baseline", {"generation": generation},
-                {"generation": generation}, outcome=Outcome.ANNOUNCED)
+                {"generation": generation}, outcome=Outcome.ANNOUNCED, origin=origin)
         )  # fmt: skip
     if position.ended:
-        said.append(Act(Kind.ROLLOUT_ENDED, actor, position.phase.value, {}, {"phase": position.phase.value}))
+        said.append(Act(Kind.ROLLOUT_ENDED, actor, position.phase.value, {}, {"phase": position.phase.value}, origin=origin))
     return said
 
 

@@ -35,6 +35,9 @@ WATCH_EVERY_S = 0.5
 
 REASON_CHARS_MAX = 1_000
 
+HERE = "the guard's own process"
+"""From where somebody asks who does not come over the API."""
+
 
 class GuardControl:
     """Implements `RolloutControl` on one guard."""
@@ -46,13 +49,18 @@ class GuardControl:
         read_text: Callable[[str], Plan],
         read_canonical: Callable[[bytes], Plan],
         people: Callable[[], People] = People,
+        origin: str = HERE,
     ) -> None:
         """`read_text` reads what people write, and raises InvalidPlan; `read_canonical` reads what the records keep.
 
-        `people`: who may sign something, as they are known now.
+        `people`: who may sign something, as they are known now. `origin`: from where is asked.
         """
         self._records, self._acting, self._read_text, self._read_canonical = records, acting, read_text, read_canonical
-        self._people = people
+        self._people, self._origin = people, origin
+
+    def asked_from(self, origin: str) -> "GuardControl":
+        """The same control for somebody who asks from there."""
+        return GuardControl(self._records, self._acting, self._read_text, self._read_canonical, self._people, origin)
 
     async def start(self, plan_text: str, actor: str, *, break_glass: bool = False) -> RolloutStatus:
         """Submit a plan and begin."""
@@ -68,7 +76,7 @@ class GuardControl:
             msg = f"a freeze holds ({freeze.reason}); nothing was started. Start it after the freeze; in an emergency {way}"
             raise RolloutError(msg)
         await self._somebody_can_agree(plan)
-        made = await asyncio.to_thread(self._records.submit, plan, subject_of(plan), actor, self._acting.guard, now)
+        made = await asyncio.to_thread(self._records.submit, plan, subject_of(plan), actor, self._acting.guard, now, self._origin)
         await self._acting.begin(made)
         return await self.status(made)
 
@@ -158,7 +166,7 @@ class GuardControl:
         """
         driver = self._driver(rollout_id)
         if driver is not None and not driver.position.ended:
-            await driver.abort_now(actor, reason)
+            await driver.abort_now(actor, reason, self._origin)
         try:
             stored = await self._load(rollout_id)
             if stored.position.ended or stored.position.phase is Phase.RETURNING:
@@ -235,7 +243,7 @@ class GuardControl:
             if overrides and plan.schedule.break_glass is not None:
                 due_unix_s = now + plan.schedule.break_glass.review_within_s
         about = "the whole rollout" if approval.step == START else plan.step_text(approval.step)
-        await asyncio.to_thread(self._records.sign, stored.id, given, about, now, due_unix_s)
+        await asyncio.to_thread(self._records.sign, stored.id, given, about, now, due_unix_s, self._origin)
 
     async def _review(self, plan: Plan, given: Verified, now: float) -> None:
         """Somebody has looked at an override, which they name as what they were shown."""
@@ -291,7 +299,7 @@ class GuardControl:
             raise RolloutError(msg) from error
 
     async def _ask(self, stored: Stored, kind: str, actor: str, reason: str) -> RolloutStatus:
-        await asyncio.to_thread(self._records.ask, stored.id, kind, actor, reason[:REASON_CHARS_MAX], time.time())
+        await asyncio.to_thread(self._records.ask, stored.id, kind, actor, reason[:REASON_CHARS_MAX], time.time(), self._origin)
         return self._status_of(stored)
 
     async def _running(self, rollout_id: str, asked: str) -> Stored:

@@ -43,11 +43,12 @@ log = logging.getLogger("verdigris.rollout")
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event, why, and whose it is."""
+    """One event, why, whose it is, and from where they asked."""
 
     event: Event
     reason: str
     actor: str
+    origin: str = ""
 
 
 class Driver:
@@ -68,7 +69,7 @@ class Driver:
         self._agreed = Agreed(0)
         self._shown: Shown | None = None
         self._shown_digest: str | None = None
-        self._aborted: tuple[str, str] | None = None
+        self._aborted: tuple[str, str, str] | None = None
         self._said: tuple[object, ...] = ()
         self._blind = False
         self.committed = False
@@ -142,11 +143,11 @@ class Driver:
         log.info("%s: %s → %s: %s", self.claim.rollout_id, self.position.phase, position.phase, happened.reason)
         # Whoever reads the records sees the position and what was known then together, also when this guard is killed next.
         known = status_text(self._status_at(position))
-        await self._until_kept(self.records.move, position, happened.event, happened.actor, known)
+        await self._until_kept(self.records.move, position, happened.event, happened.actor, known, happened.origin)
         self.position = position
         return position
 
-    async def abort_now(self, actor: str, reason: str) -> None:
+    async def abort_now(self, actor: str, reason: str, origin: str = "") -> None:
         """Somebody wants the traffic back: tell the proxy at once; the record and the phase follow.
 
         Raises: RolloutError: it has ended, or is committed: nothing was changed.
@@ -154,7 +155,7 @@ class Driver:
         if self.committed or self.position.ended:
             msg = f"rollout {self.claim.rollout_id} is over; nothing was changed. To go back, roll the old version out again"
             raise RolloutError(msg)
-        self._aborted = (actor, reason)
+        self._aborted = (actor, reason, origin)
         await self.watch.refuse(f"{actor} asked to go back: {reason}")
         await self._back_at_once()
 
@@ -389,8 +390,8 @@ class Driver:
         """What somebody asked of this guard directly, where it is still to be done."""
         if self._aborted is None or self.position.phase is Phase.RETURNING or self.position.ended:
             return None
-        actor, reason = self._aborted
-        return Happened(Event.RETURN_ASKED, f"{actor} asked to go back: {reason}", actor)
+        actor, reason, origin = self._aborted
+        return Happened(Event.RETURN_ASKED, f"{actor} asked to go back: {reason}", actor, origin)
 
     def _asked(self, request: Request) -> Happened | None:
         phase, told = self.position.phase, f"{request.actor}: {request.reason}" if request.reason else request.actor
@@ -405,7 +406,7 @@ class Driver:
         elif request.kind == "commit" and phase is Phase.BAKING and forward is None:
             judged = self.watch.judgement
             event = Event.BAKED if judged is not None and judged.verdict not in WORSE else None
-        return Happened(event, told, request.actor) if event is not None and event in TRANSITIONS[phase] else None
+        return Happened(event, told, request.actor, request.origin) if event is not None and event in TRANSITIONS[phase] else None
 
     async def _answer_all(self) -> None:
         with contextlib.suppress(RecordsUnavailable):

@@ -7,6 +7,7 @@ the ledger already, after a crash in between, the ledger itself is asked.
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ from verdigris.rollout.status import RolloutEvent
 from verdigris.times import NANO
 
 ENTER_AT_ONCE_MAX = 500
+HOST = socket.gethostname()
 
 METADATA = sa.MetaData()
 _JOURNAL = sa.Table(
@@ -69,6 +71,7 @@ class Act:
         values: what the entry says; only what its kind allows.
         based_on: SHA-256 of the evidence it rests on.
         outcome: how it stands.
+        origin: from where a person asked for it; "" where that is not known. A guard acts from its own machine.
     """
 
     kind: Kind
@@ -78,6 +81,7 @@ class Act:
     values: Mapping[str, Value]
     based_on: tuple[str, ...] = ()
     outcome: Outcome = Outcome.DONE
+    origin: str = ""
 
 
 class Journal:
@@ -86,7 +90,7 @@ class Journal:
     def __init__(self, transaction: Transaction, ledger: Ledger | None) -> None:
         """Without a ledger there are rows only."""
         self._transaction, self._ledger = transaction, ledger
-        self._cards: dict[str, bytes] = {}
+        self._cards: dict[tuple[str, str], bytes] = {}
         self._said: dict[str, int] = {}
         self._saying = threading.Lock()
 
@@ -209,16 +213,20 @@ class Journal:
     ) -> Statement:
         details = {"kind": act.kind.value, "text": act.text}
         return Statement(
-            kind=act.kind, rollout=rollout_id, sequence=sequence, actor=self._actor(connection, act.actor), unix_nano=round(unix_s * NANO),
+            kind=act.kind, rollout=rollout_id, sequence=sequence, actor=self._actor(connection, act.actor, act.origin),
+            unix_nano=round(unix_s * NANO),
             clock=system_clock(), outcome=act.outcome, plan=plan, based_on=act.based_on,
             details=evidence.put(connection, evidence.salted(details)), values=act.values,
         )  # fmt: skip
 
-    def _actor(self, connection: sa.Connection, name: str) -> Actor:
+    def _actor(self, connection: sa.Connection, name: str, origin: str) -> Actor:
         kind = ActorKind.GUARD if name.startswith("guard ") else ActorKind.PERSON
-        if name not in self._cards:
-            self._cards[name] = evidence.salted({"kind": kind.value, "name": name.removeprefix("guard ")})
-        return Actor(kind, evidence.put(connection, self._cards[name]))
+        if kind is ActorKind.GUARD:
+            origin = HOST
+        if (name, origin) not in self._cards:
+            card = {"kind": kind.value, "name": name.removeprefix("guard ")} | ({"from": origin} if origin else {})
+            self._cards[name, origin] = evidence.salted(card)
+        return Actor(kind, evidence.put(connection, self._cards[name, origin]))
 
 
 def _columns(unix_s: float, act: Act) -> dict[str, object]:

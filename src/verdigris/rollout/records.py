@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from verdigris.approvals.approval import ApprovalDecision, Verified
 from verdigris.approvals.errors import ApprovalError
-from verdigris.database import open_engine
+from verdigris.database import make_tables, open_engine
 from verdigris.errors import VerdigrisError
 from verdigris.judge.live import LiveJudgement
 from verdigris.judge.verdict import Outcome
@@ -75,6 +75,7 @@ _REQUESTS = sa.Table(
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("actor", sa.String(200), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("origin", sa.String(200), nullable=False, server_default=""),
     sa.Column("done", sa.Boolean, nullable=False),
 )  # fmt: skip
 _LOOKS = sa.Table(
@@ -135,6 +136,7 @@ class Request:
     kind: str
     actor: str
     reason: str
+    origin: str = ""
 
 
 class Records:
@@ -149,7 +151,7 @@ class Records:
         self._engine = open_engine(url)
         with _translated("open"):
             for tables in (_METADATA, journal.METADATA, evidence.METADATA, kept_approvals.METADATA):
-                tables.create_all(self._engine)
+                make_tables(self._engine, tables)
         self.ledger = None if open_ledger is None else open_ledger(self._engine)
         self._journal = journal.Journal(self._transaction, self.ledger)
 
@@ -159,7 +161,7 @@ class Records:
 
     # -- submitting and reading ---------------------------------------------------------------------------------------------
 
-    def submit(self, plan: Plan, subject: str, actor: str, guard: str, now_unix_s: float) -> str:
+    def submit(self, plan: Plan, subject: str, actor: str, guard: str, now_unix_s: float, origin: str = "") -> str:
         """A new rollout in its first position, with its first journal entry. Raises: AlreadyRunning."""
         made = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_unix_s)) + "-" + secrets.token_hex(2)
         with self._transaction("submit a plan") as connection:
@@ -181,7 +183,7 @@ class Records:
                 )
             )  # fmt: skip
             evidence.put(connection, plan.canonical)
-            self._journal.append(connection, made, plan.digest, now_unix_s, acts.submitted(plan, actor))
+            self._journal.append(connection, made, plan.digest, now_unix_s, acts.submitted(plan, actor, origin))
         self.enter(made, fresh_after=0)
         return made
 
@@ -295,7 +297,7 @@ class Records:
             for act in acts.judged(_me(claim), found, judgement=judgement, looks=looks, reference=row.reference, judge=judge):
                 self._journal.append(connection, claim.rollout_id, row.digest, now_unix_s, act)
 
-    def move(self, claim: Claim, position: Position, event: Event, actor: str, status: str | None = None) -> None:
+    def move(self, claim: Claim, position: Position, event: Event, actor: str, status: str | None = None, origin: str = "") -> None:
         """Keep the position that follows `event`, and the document that says it (None: the last one stays).
 
         Keeping the same position again changes nothing. Raises: Superseded.
@@ -311,7 +313,7 @@ class Records:
             if status is not None:
                 kept["status"] = status
             connection.execute(_ROLLOUTS.update().where(_ROLLOUTS.c.id == claim.rollout_id).values(**kept))
-            for act in acts.moved(before, position, event, actor, row.generation):
+            for act in acts.moved(before, position, event, actor, row.generation, origin):
                 self._journal.append(connection, claim.rollout_id, row.digest, position.since_unix_s, act)
 
     def publish(self, claim: Claim, status: str) -> None:
@@ -354,15 +356,16 @@ class Records:
 
     # -- what people ask ----------------------------------------------------------------------------------------------------
 
-    def ask(self, rollout_id: str, kind: str, actor: str, reason: str, now_unix_s: float) -> None:
+    def ask(self, rollout_id: str, kind: str, actor: str, reason: str, now_unix_s: float, origin: str = "") -> None:
         """Leave a request for the one who acts, and write it down."""
         with self._transaction(f"record a request to {kind}") as connection:
             row = self._locked(connection, rollout_id)
             if row.ended_unix_s is not None:  # it has ended meanwhile: nothing is left to ask of it, and its record is closed
                 return
-            connection.execute(_REQUESTS.insert().values(rollout_id=rollout_id, kind=kind, actor=actor, reason=reason, done=False))
+            asked = {"rollout_id": rollout_id, "kind": kind, "actor": actor, "reason": reason, "origin": origin, "done": False}
+            connection.execute(_REQUESTS.insert().values(**asked))
             last = self._journal.last(connection, rollout_id)
-            self._journal.append(connection, rollout_id, row.digest, now_unix_s, acts.requested(kind, actor, reason))
+            self._journal.append(connection, rollout_id, row.digest, now_unix_s, acts.requested(kind, actor, reason, origin))
         with contextlib.suppress(RecordsUnavailable) if kind in {"abort", "hold"} else contextlib.nullcontext():
             self.enter(rollout_id, fresh_after=last)
 
@@ -374,7 +377,7 @@ class Records:
                 .where(_REQUESTS.c.rollout_id == claim.rollout_id, _REQUESTS.c.done.is_(False))
                 .order_by(_REQUESTS.c.number)
             ).all()
-        return [Request(row.number, row.kind, row.actor, row.reason) for row in rows]
+        return [Request(row.number, row.kind, row.actor, row.reason, row.origin) for row in rows]
 
     def answered(self, claim: Claim, numbers: Sequence[int]) -> None:
         """These requests were acted on, or can no longer be. Raises: Superseded."""
@@ -393,7 +396,9 @@ class Records:
         with self._transaction("read what approvers are shown") as connection:
             return kept_approvals.shown(connection, rollout_id, step)
 
-    def sign(self, rollout_id: str, given: Verified, about: str, now_unix_s: float, review_due_unix_s: float | None = None) -> None:
+    def sign(
+        self, rollout_id: str, given: Verified, about: str, now_unix_s: float, review_due_unix_s: float | None = None, origin: str = ""
+    ) -> None:
         """Keep what somebody has signed about a rollout, and write it down; again is harmless. It counts from then on.
 
         A refusal counts also while the ledger cannot be written, as all that holds a rollout back.
@@ -406,10 +411,10 @@ class Records:
             last = self._journal.last(connection, rollout_id)
             person = kept_approvals.put(connection, rollout_id, given, now_unix_s)
             if person is not None:
-                said = [acts.signed(given, person, about)]
+                said = [acts.signed(given, person, about, origin)]
                 if review_due_unix_s is not None:
                     kept_approvals.open_review(connection, Review(given.digest, rollout_id, review_due_unix_s))
-                    said.append(acts.review_due(given, review_due_unix_s))
+                    said.append(acts.review_due(given, review_due_unix_s, origin))
                 for act in said:
                     self._journal.append(connection, rollout_id, row.digest, now_unix_s, act)
         refuses = given.approval.decision is ApprovalDecision.REFUSE

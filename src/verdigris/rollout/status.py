@@ -263,3 +263,6 @@ class RolloutControl(Protocol):
 
     async def reviews(self) -> Sequence[ReviewStatus]:
         """The reviews that overrides of freezes have opened, those that are still open first."""
+
+    def asked_from(self, origin: str) -> "RolloutControl":
+        """The same control for somebody who asks from there, which the record says (PCI DSS 10.2.2)."""

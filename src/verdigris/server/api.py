@@ -164,22 +164,24 @@ def _add_changing(app: FastAPI, control: RolloutControl, operator: Callable[...,
 
         With `break_glass` also in a freeze; it then waits for whoever the plan says may override it.
         """
-        status = await control.start(await _text(request, wire.PLAN_BYTES_MAX), actor.name, break_glass=break_glass)
+        asked = control.asked_from(_origin(request))
+        status = await asked.start(await _text(request, wire.PLAN_BYTES_MAX), actor.name, break_glass=break_glass)
         return _document(wire.status_to_json(status), 201, {"location": f"/v1/rollouts/{status.id}"})
 
-    def act(name: str, do: Callable[[str, str, str], Awaitable[RolloutStatus]], what: str) -> None:
+    def act(name: str, what: str) -> None:
         async def acted(rollout_id: str, request: Request, actor: Annotated[Actor, Depends(operator)]) -> Response:
             asked = _asked(await _body(request, REQUEST_BYTES_MAX))
+            do: Callable[[str, str, str], Awaitable[RolloutStatus]] = getattr(control.asked_from(_origin(request)), name)
             return _document(wire.status_to_json(await do(_id(rollout_id), actor.name, asked.reason)))
 
         extra = {"requestBody": {"content": {"application/json": {"schema": Asked.model_json_schema()}}}}
         path = f"/v1/rollouts/{{rollout_id}}/{name}"
         app.post(path, response_model=RolloutStatus, name=name, description=what, openapi_extra=extra)(acted)
 
-    act("hold", control.hold, "Stay at the present weight until resumed.")
-    act("resume", control.resume, "Go on after a hold.")
-    act("abort", control.abort, "Back to the baseline, now. Never refused while the rollout runs.")
-    act("commit", control.commit, "End the bake now and make the candidate the durable default.")
+    act("hold", "Stay at the present weight until resumed.")
+    act("resume", "Go on after a hold.")
+    act("abort", "Back to the baseline, now. Never refused while the rollout runs.")
+    act("commit", "End the bake now and make the candidate the durable default.")
 
 
 _PLAN_BODY: dict[str, Any] = {
@@ -222,6 +224,13 @@ def _caller(request: Request, actors: Actors) -> Actor:
     if actor is None:
         raise HTTPException(401, "needs a bearer token that this guard knows", {"www-authenticate": "Bearer"})
     return actor
+
+
+def _origin(request: Request) -> str:
+    """From where somebody asks: the record says it of everything that people do (PCI DSS 10.2.2)."""
+    if request.scope.get(LISTENER) == Listener.LOCAL:
+        return "the guard's socket"
+    return f"address {request.client.host}" if request.client is not None else "an unknown address"
 
 
 async def _body(request: Request, bytes_max: int) -> bytes:
