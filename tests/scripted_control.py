@@ -123,6 +123,17 @@ class ScriptedControl:
             raise RolloutError(msg)
         return self.to(status.id, Phase.COMMITTED, actor, reason, intended_percent=100.0, observed_percent=100.0)
 
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        self.calls.append(("erase", rollout_id, actor, reason))
+        status = await self.status(rollout_id)
+        if status.phase not in TERMINAL:
+            msg = f"rollout {status.id} has not ended, and it is judged by its evidence"
+            raise RolloutError(msg)
+        if not reason.strip():
+            msg = "erasing evidence needs a reason"
+            raise RolloutError(msg)
+        return status
+
     async def _running(self, asked: str, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         self.calls.append((asked, rollout_id, actor, reason))
         status = await self.status(rollout_id)

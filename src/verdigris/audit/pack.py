@@ -16,7 +16,8 @@ from verdigris.compliance.assess import assess
 from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
-from verdigris.ledger.entry_kinds import KINDS, Kind, Type
+from verdigris.ledger.entry_kinds import Kind
+from verdigris.ledger.statement import named_evidence
 
 FORMAT = "verdigris.pack/1"
 _MOMENT = (1980, 1, 1, 0, 0, 0)
@@ -50,14 +51,7 @@ def named_by(entries: Sequence[Entry], record: Record) -> Iterator[str]:
     """The digests of all evidence of these entries, also what is named in other evidence. Some may have been erased."""
     for entry in entries:
         statement = entry.statement
-        yield statement.actor.card
-        yield from statement.based_on
-        if statement.details is not None:
-            yield statement.details
-        for name, spec in KINDS[statement.kind].items():
-            value = statement.values.get(name)
-            if spec.type is Type.DIGEST and isinstance(value, str) and name not in {"judge", "key", "old", "new"}:
-                yield value
+        yield from named_evidence(statement)
         if statement.kind is Kind.VERDICT:
             looks = record.evidence(str(statement.values["looks"]))
             yield from [] if looks is None else json.loads(looks)

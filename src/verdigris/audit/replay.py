@@ -8,7 +8,7 @@ from enum import StrEnum
 from verdigris.audit.record import Entry
 from verdigris.judge.reference import Reference
 from verdigris.ledger.entry_kinds import Kind, Value
-from verdigris.plan.document import load_plan
+from verdigris.plan.document import load_kept_plan
 from verdigris.plan.plan import Plan
 from verdigris.rollout.evidence import Look
 from verdigris.rollout.judge_identity import judge_identity
@@ -65,7 +65,7 @@ class _Again:
 
     def plan(self, digest: str) -> None:
         canonical = self._evidence(digest)
-        self._plan = None if canonical is None else load_plan(canonical.decode())
+        self._plan = None if canonical is None else load_kept_plan(canonical)
 
     def verdict(self, entry: Entry) -> Replayed:
         values, here = entry.statement.values, judge_identity()

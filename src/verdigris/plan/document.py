@@ -6,13 +6,13 @@ text ── yaml_text ──► values, positions ── validation (fields, sca
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import rfc8785
 
 from verdigris.plan.checks import CHECKS
-from verdigris.plan.fields import EnvironmentSection, FreezeSection, PlanDocument, ScheduleSection, StepSection
+from verdigris.plan.fields import EVIDENCE_KEPT, EnvironmentSection, FreezeSection, PlanDocument, ScheduleSection, StepSection
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.objectives import Objectives, OperationPolicy
 from verdigris.plan.plan import (
@@ -25,6 +25,7 @@ from verdigris.plan.plan import (
     Otherwise,
     Plan,
     Required,
+    Retention,
     Schedule,
     Setting,
     Step,
@@ -45,7 +46,9 @@ __all__ = [
     "MissingSecret",
     "Problem",
     "check_plan",
+    "evidence_kept_s",
     "json_schema",
+    "load_kept_plan",
     "load_plan",
     "resolve_secrets",
 ]
@@ -67,6 +70,22 @@ class CheckedPlan:
 def load_plan(text: str, *, source: str = "plan") -> Plan:
     """Read a plan (YAML or JSON). `source` names it in the error. Raises: InvalidPlan, with all problems at once."""
     return check_plan(text, source=source).plan
+
+
+def load_kept_plan(canonical: bytes) -> Plan:
+    """A plan from the canonical form that is kept of it. It keeps the digest under which it was approved and recorded, also where it is of
+    an older version and says less than this one writes out: what it does not say is as by default. Raises: InvalidPlan.
+    """
+    return replace(load_plan(canonical.decode()), canonical=canonical, digest=hashlib.sha256(canonical).hexdigest())
+
+
+def evidence_kept_s(canonical: bytes) -> float | None:
+    """How long evidence is kept by a plan's canonical form, of whatever version; None where this version cannot tell."""
+    try:
+        kept = json.loads(canonical).get("retention", {}).get("evidence", Retention().evidence_s)
+    except (ValueError, AttributeError):
+        return None
+    return float(kept) if type(kept) in {int, float} and EVIDENCE_KEPT.admit(kept) else None
 
 
 def check_plan(text: str, *, source: str = "plan") -> CheckedPlan:
@@ -146,6 +165,7 @@ def _plan(document: PlanDocument) -> Plan:
         schedule=_schedule(document.schedule),
         canonical=canonical,
         digest=hashlib.sha256(canonical).hexdigest(),
+        retention=Retention(document.retention.evidence),
     )  # fmt: skip
 
 

@@ -128,6 +128,9 @@ schedule:                         # times have an offset from UTC
     - from: 2026-12-24T00:00:00+01:00
       to: 2026-12-27T00:00:00+01:00
       reason: Holidays
+
+retention:
+  evidence: 365d                  # then looks, judgements, reasons and names are erased; the ledger stays. HIPAA: 2192d
 """
 
 

@@ -98,6 +98,16 @@ def judged(guard: str, found: LiveJudgement, *, judgement: str, looks: str, refe
     return said
 
 
+def erased(actor: str, rollout_id: str, digests: Sequence[str], why: str, reason: str) -> Act:
+    """Evidence of a rollout that has ended is about to be erased; `why` is "retention" or "asked"."""
+    text = f"asked to erase the evidence of rollout {rollout_id}: {reason}"
+    if why == "retention":
+        text = f"the evidence of rollout {rollout_id} is erased: the retention of its plan has passed"
+    data = {"rollout": rollout_id, "why": why, "erased": len(digests)}
+    values: dict[str, Value] = {"erased": tuple(digests), "why": why}
+    return Act(Kind.EVIDENCE_ERASED, actor, text, data, values, outcome=Outcome.ANNOUNCED)
+
+
 def sight(guard: str, verdict: Verdict, proxied: int, traced: int) -> Act:
     """The candidate can no longer be seen, or can again."""
     values: dict[str, Value] = {"proxied": proxied, "traced": traced}

@@ -127,6 +127,16 @@ class GuardControl:
             raise RolloutError(msg)
         return await self._ask(stored, "commit", actor, reason)
 
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        """Erase the evidence of a rollout that has ended, and what people wrote of it; the ledger says so before."""
+        if not reason.strip():
+            msg = "erasing evidence needs a reason; it stays in the record. Nothing was erased"
+            raise RolloutError(msg)
+        stored = await self._load(rollout_id)
+        said = (self._acting.guard, actor, reason[:REASON_CHARS_MAX], time.time())
+        await asyncio.to_thread(self._records.erase_asked, stored.id, *said)
+        return self._status_of(await self._load(stored.id))
+
     async def _ask(self, stored: Stored, kind: str, actor: str, reason: str) -> RolloutStatus:
         await asyncio.to_thread(self._records.ask, stored.id, kind, actor, reason[:REASON_CHARS_MAX], time.time())
         return self._status_of(stored)

@@ -162,3 +162,6 @@ class RolloutControl(Protocol):
 
     async def commit(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         """End the bake now and make the candidate the durable default. Refused unless the rollout is baking without a finding."""
+
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        """Erase the evidence of a rollout that has ended, and what people wrote of it. The ledger says so before. Needs a reason."""

@@ -147,6 +147,10 @@ class RemoteControl:
         """End the bake now and make the candidate the durable default."""
         return await self._act("commit", rollout_id, actor, reason)
 
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        """Erase the evidence of a rollout that has ended."""
+        return await self._act("erase", rollout_id, actor, reason, again=True)
+
     async def watch(self, rollout_id: str) -> AsyncIterator[RolloutStatus]:
         """Its status whenever it changes, at least once a second, until it has ended.
 

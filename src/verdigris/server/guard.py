@@ -20,7 +20,7 @@ from pathlib import Path
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.statement import key_id
-from verdigris.plan.document import load_plan
+from verdigris.plan.document import load_kept_plan, load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
 from verdigris.rollout.control import GuardControl
@@ -48,6 +48,7 @@ from verdigris.traffic.open import open_data_plane
 
 REFUSALS_EVERY_S = 5.0
 ENTER_EVERY_S = 5.0
+ERASE_EVERY_S = 60.0
 KEEP_SPANS_S = 600
 """While rollouts run, so much is kept whatever the retention says: their windows are still being read."""
 
@@ -116,6 +117,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         for background in (
             refusals.run(),
             _entering(records, name),
+            _erasing(records, name, clock),
             *([Witnessing(records.ledger.log, settings.ledger.witnesses).run()] if records.ledger is not None else []),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
@@ -222,6 +224,18 @@ async def _entering(records: Records, guard: str) -> None:
         await asyncio.sleep(ENTER_EVERY_S)
 
 
+async def _erasing(records: Records, guard: str, clock: GuardClock) -> None:
+    """Erase the evidence of rollouts whose plan's retention has passed, for ever."""
+    while True:
+        try:
+            erased = await asyncio.to_thread(records.erase_due, guard, clock.now_unix_s())
+            if erased:
+                log.info("%d pieces of evidence were erased: their retention has passed", erased)
+        except VerdigrisError as error:
+            log.warning("evidence whose retention has passed was not erased, next try in %.0f s: %s", ERASE_EVERY_S, error)
+        await asyncio.sleep(ERASE_EVERY_S)
+
+
 @contextlib.asynccontextmanager
 async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
@@ -257,7 +271,7 @@ def guard_name(folder: Path) -> str:
 
 
 def _read_canonical(canonical: bytes) -> Plan:
-    return load_plan(canonical.decode())
+    return load_kept_plan(canonical)
 
 
 def _opener(bind: str | None) -> OpenPlane:
