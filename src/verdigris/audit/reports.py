@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Sequence
 
+from verdigris.audit.erased import erased_by
 from verdigris.audit.record import Entry, Record
 from verdigris.audit.report import Control, Report
 from verdigris.audit.report_html import html_report
@@ -16,8 +17,9 @@ COMPLIANCE = "verdigris.compliance"
 def made_report(record: Record, entries: Sequence[Entry]) -> Report:
     """What the report says. Raises: NoRecord."""
     told = tell(
-        entries, record.evidence, checkpoint=str(record.head), keys=[str(key) for key in record.keys], log_size=record.checkpoint.size
-    )
+        entries, record.evidence, checkpoint=str(record.head), keys=[str(key) for key in record.keys], log_size=record.checkpoint.size,
+        erased=erased_by(record.erasures()),
+    )  # fmt: skip
     return report_of(told, controls_told(entries, record.evidence))
 
 

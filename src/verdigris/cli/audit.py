@@ -16,7 +16,8 @@ REPLAY_EPILOG = """[bold]Examples[/]
 
   verdigris audit replay latest
 
-[bold]Exit codes[/]: 0 every verdict is the same again, 1 one is not, 2 one could not be compared (another judge, erased evidence).
+[bold]Exit codes[/]: 0 every verdict is the same again, 1 one is not, or what it rests on is missing without an entry, 2 one could
+not be compared (another judge, evidence that the ledger calls erased).
 """
 EXPORT_EPILOG = """[bold]Examples[/]
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from verdigris.audit import verify as verifier
+from verdigris.audit.erased import erased_by
 from verdigris.audit.errors import CannotExport, NoSuchEntry
 from verdigris.audit.pack import write_pack
 from verdigris.audit.record import Entry, EvidenceFiles, Record, open_record
@@ -82,7 +83,7 @@ def show(rollout: str | None, state: Path | None, *, as_json: bool) -> int:
 def replay_verdicts(rollout: str, state: Path | None, *, as_json: bool) -> int:
     """Judge a rollout again from its evidence, and compare with what was decided then, byte by byte."""
     with open_record(state_folder(state)) as record:
-        found = list(replay(record.of(rollout), record.evidence))
+        found = list(replay(record.of(rollout), record.evidence, erased_by(record.erasures())))
     if as_json:
         told = [{**{n: getattr(one, n) for n in Replayed.__slots__}, "answer": one.answer.value} for one in found]
         typer.echo(json.dumps({"schema": "verdigris.replay/1", "verdicts": told}, indent=2))
@@ -93,7 +94,7 @@ def replay_verdicts(rollout: str, state: Path | None, *, as_json: bool) -> int:
         typer.echo(_ending(found))
     finish()
     answers = {one.answer for one in found}
-    if Answer.DIFFERENT in answers:
+    if answers & {Answer.DIFFERENT, Answer.EVIDENCE_MISSING}:
         return ExitCode.FAIL
     return ExitCode.PASS if answers <= {Answer.SAME} else ExitCode.NOT_ENOUGH_DATA
 

@@ -173,7 +173,8 @@ class Erasing:
             row, due = self._locked(connection, rollout_id), self._erasure(connection, rollout_id)
             if row.ended_unix_s is None or due is None or due.done_unix_s is not None:
                 return None
-            if self._is_announced(connection, rollout_id, guard, now_unix_s):
+            # What a rollout has still to say comes before what is erased of it, in the ledger too.
+            if self._journal.waits(connection, rollout_id) or self._is_announced(connection, rollout_id, guard, now_unix_s):
                 return None
             digests = [one.digest for one in connection.execute(self._erasable(rollout_id).limit(BLOBS_AT_ONCE))]
             numbers = []

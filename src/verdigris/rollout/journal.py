@@ -159,6 +159,11 @@ class Journal:
                 yield connection, note
             self._said = said
 
+    def waits(self, connection: sa.Connection, rollout_id: str) -> bool:
+        """Whether the ledger has not all of a rollout's rows yet."""
+        left = (_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.statement.is_not(None), _JOURNAL.c.ledger_index.is_(None))
+        return connection.execute(sa.select(_JOURNAL.c.sequence).where(*left).limit(1)).first() is not None
+
     def all_entered(self, connection: sa.Connection, numbers: Sequence[int]) -> bool:
         """Whether these rows of guards are in the ledger."""
         missing = sa.select(sa.func.count()).where(_GUARDS.c.number.in_(numbers), _GUARDS.c.ledger_index.is_(None))
