@@ -1,6 +1,10 @@
 """What is erased of ended rollouts, when, and what stays: on SQLite with a log of files, and on PostgreSQL with a log in its tables."""
 
+import asyncio
+import sys
 import threading
+import time
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -8,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.clients.receiving import until
 from tests.ended_rollouts import DAY_S, KEPT_S, NOW, Guarded, emptied, end_it, ended, sha256
 from tests.postgres import postgres
+from tests.unit.test_plan_cli import verdigris
 
 from verdigris.ledger import evidence
 from verdigris.ledger.entry_kinds import DIGESTS_MAX, Kind
@@ -17,6 +23,11 @@ from verdigris.ledger.statement import ActorKind, Outcome
 from verdigris.ledger.storage import LedgerUnavailable
 from verdigris.rollout.records import Records, RecordsUnavailable
 from verdigris.rollout.status import NoSuchRollout, RolloutError
+from verdigris.server.client import RemoteControl
+from verdigris.server.guard import open_guard, records_url
+from verdigris.server.ledger_of import ledger_opener
+from verdigris.server.settings import GuardSettings
+from verdigris.telemetry.receiver.listeners import Addresses
 
 PASSED = NOW + KEPT_S
 LOOKS = [sha256(b"1"), sha256(b"2"), sha256(b"3")]
@@ -250,3 +261,47 @@ def test_without_a_ledger_nothing_may_be_erased(tmp_path: Path) -> None:
         records.erase_asked(rollout_id, "g1", "bob", "why", NOW)
     assert records.evidence(LOOKS[0]) == b"1"
     records.close()
+
+
+def test_a_whole_guard_erases_what_is_due_and_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard's own task, its API, its client and the command."""
+    monkeypatch.setattr("verdigris.server.guard.ERASE_EVERY_S", 0.1)
+    settings = GuardSettings(tmp_path / "state", Addresses("127.0.0.1:0", "127.0.0.1:0"))
+    settings.state_folder.mkdir()
+    records = Records(records_url(settings), ledger_opener(settings, settings.state_folder))
+    due = ended(records, "due", (b"due",), at_unix_s=time.time() - KEPT_S)
+    young = ended(records, "young", (b"young",), at_unix_s=time.time())
+    records.close()
+
+    async def main() -> None:
+        async with asyncio.timeout(60), open_guard(settings) as guard, RemoteControl(folder=settings.state_folder) as control:
+            kept = guard.acting.records
+            await until(lambda: kept.evidence(sha256(b"due")) is None)
+            assert kept.evidence(sha256(b"young")) == b"young"
+            assert (await control.status(due)).summary == "erased"
+            with pytest.raises(RolloutError, match="needs a reason"):
+                await control.erase(young, "bob", "")
+            command = [
+                sys.executable,
+                "-c",
+                "from verdigris.cli.main import run; run()",
+                "rollout",
+                "erase",
+                young,
+                "--reason",
+                "request 17",
+                "--as",
+                "bob",
+            ]
+            asked = await asyncio.create_subprocess_exec(*command, "--state", settings.state_folder, stderr=PIPE)
+            _, err = await asked.communicate()
+            assert (asked.returncode, f"the evidence of rollout {young} is erased" in err.decode()) == (0, True), err
+            assert kept.evidence(sha256(b"young")) is None
+            assert {event.text for event in await control.events(young)} == {"erased"}
+
+    asyncio.run(main())
+    assert verdigris("rollout", "erase", young, "--state", settings.state_folder)[0] == 64, "a reason is needed"
+    code, out, _ = verdigris("audit", "verify", "--state", settings.state_folder)
+    assert code == 0, out
+    assert "because somebody asked for it" in out
+    assert "because their retention had passed" in out

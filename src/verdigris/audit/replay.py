@@ -9,7 +9,7 @@ from verdigris.audit.erased import Erased, words_for
 from verdigris.audit.record import Entry
 from verdigris.judge.reference import Reference
 from verdigris.ledger.entry_kinds import Kind, Value
-from verdigris.plan.document import load_kept_plan
+from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.rollout.evidence import Look
 from verdigris.rollout.judge_identity import judge_identity
@@ -70,7 +70,7 @@ class _Again:
 
     def plan(self, digest: str) -> None:
         canonical, self._plan_digest = self._evidence(digest), digest
-        self._plan = None if canonical is None else load_kept_plan(canonical)
+        self._plan = None if canonical is None else load_plan(canonical.decode())
 
     def verdict(self, entry: Entry) -> Replayed:
         values, here = entry.statement.values, judge_identity()

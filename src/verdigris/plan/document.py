@@ -6,13 +6,22 @@ text ── yaml_text ──► values, positions ── validation (fields, sca
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import rfc8785
 
 from verdigris.plan.checks import CHECKS
-from verdigris.plan.fields import EVIDENCE_KEPT, EnvironmentSection, FreezeSection, PlanDocument, ScheduleSection, StepSection
+from verdigris.plan.fields import (
+    EVIDENCE_KEPT,
+    EnvironmentSection,
+    FreezeSection,
+    PlanDocument,
+    RetentionSection,
+    ScheduleSection,
+    Section,
+    StepSection,
+)
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.objectives import Objectives, OperationPolicy
 from verdigris.plan.plan import (
@@ -48,12 +57,16 @@ __all__ = [
     "check_plan",
     "evidence_kept_s",
     "json_schema",
-    "load_kept_plan",
     "load_plan",
     "resolve_secrets",
 ]
 
 SCHEMA = "https://verdigris.dev/plan/v1"
+
+ADDED_LATER: Mapping[str, type[Section]] = {"retention": RetentionSection}
+"""Sections that plans did not have from the beginning. Where one is as by default it is not written out: the digest under which a plan was
+approved and recorded stays what it is, in every version. For the same reason their defaults may not change.
+"""
 
 LEVELS = frozenset({"alpha", "beta"})
 """Budgets of the whole rollout, not of an operation."""
@@ -70,13 +83,6 @@ class CheckedPlan:
 def load_plan(text: str, *, source: str = "plan") -> Plan:
     """Read a plan (YAML or JSON). `source` names it in the error. Raises: InvalidPlan, with all problems at once."""
     return check_plan(text, source=source).plan
-
-
-def load_kept_plan(canonical: bytes) -> Plan:
-    """A plan from the canonical form that is kept of it. It keeps the digest under which it was approved and recorded, also where it is of
-    an older version and says less than this one writes out: what it does not say is as by default. Raises: InvalidPlan.
-    """
-    return replace(load_plan(canonical.decode()), canonical=canonical, digest=hashlib.sha256(canonical).hexdigest())
 
 
 def evidence_kept_s(canonical: bytes) -> float | None:
@@ -174,6 +180,9 @@ def _normalised(
 ) -> dict[str, Any]:
     """The document with every default written out. It is a document too: reading it gives the same plan."""
     written = document.model_dump(by_alias=True)
+    for name, section in ADDED_LATER.items():
+        if written[name] == section.model_validate({}).model_dump(by_alias=True):
+            del written[name]
     written["traffic"]["settings"] = dict(settings)
     written["objectives"] = {
         "defaults": asdict(defaults),

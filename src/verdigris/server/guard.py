@@ -20,7 +20,7 @@ from pathlib import Path
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.statement import key_id
-from verdigris.plan.document import load_kept_plan, load_plan
+from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
 from verdigris.rollout.control import GuardControl
@@ -271,7 +271,7 @@ def guard_name(folder: Path) -> str:
 
 
 def _read_canonical(canonical: bytes) -> Plan:
-    return load_kept_plan(canonical)
+    return load_plan(canonical.decode())
 
 
 def _opener(bind: str | None) -> OpenPlane:
