@@ -35,17 +35,21 @@ DOINGS = st.lists(
 
 
 class Story:
-    """One guard's records, and what is done to them."""
+    """The records of two guards, and what is done to them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.now = folder, NOW
         self.ids: list[str] = []
         self.works = True
-        self.open()
+        self.guards = {name: self.opened() for name in ("g1", "g2")}
 
-    def open(self) -> None:
-        self.guard = Guarded(f"sqlite:///{self.folder / 'rollouts.sqlite'}", self.folder / "log")
-        entering = self.guard.ledger.enter
+    @property
+    def guard(self) -> Guarded:
+        return self.guards["g1"]
+
+    def opened(self) -> Guarded:
+        guard = Guarded(f"sqlite:///{self.folder / 'rollouts.sqlite'}", self.folder / "log")
+        entering = guard.ledger.enter
 
         def enter(statements: object) -> int:
             if not self.works:
@@ -53,7 +57,12 @@ class Story:
                 raise LedgerUnavailable(msg)
             return entering(statements)  # type: ignore[arg-type]
 
-        self.guard.ledger.enter = enter  # type: ignore[assignment, method-assign]
+        guard.ledger.enter = enter  # type: ignore[method-assign]
+        return guard
+
+    def close(self) -> None:
+        for guard in self.guards.values():
+            guard.records.close()
 
     def do(self, doing: tuple[object, ...]) -> None:
         match doing:
@@ -67,14 +76,14 @@ class Story:
             case ("ask", int(at)) if at < len(self.ids):
                 self.guard.records.erase_asked(self.ids[at], "g1", "bob", "because", self.now)
             case ("sweep", str(guard)):
-                self.guard.records.erase_due(guard, self.now)
+                self.guards[guard].records.erase_due(guard, self.now)
             case ("days", int(days)):
                 self.now += days * DAY_S
             case ("ledger", bool(works)):
                 self.works = works
             case ("restart",):
                 self.guard.records.close()
-                self.open()
+                self.guards["g1"] = self.opened()
 
     def verified(self) -> Report:
         storage = LogFolder(self.folder / "log")
@@ -90,7 +99,7 @@ def story() -> Iterator[Story]:
         try:
             yield one
         finally:
-            one.guard.records.close()
+            one.close()
 
 
 @settings(max_examples=15, deadline=None)
@@ -103,15 +112,15 @@ def test_the_log_verifies_after_any_erasing(doings: list[tuple[object, ...]]) ->
             except (RecordsUnavailable, RolloutError):
                 continue
         told.works = True
-        for guard in ("g1", "g2"):
-            told.guard.records.enter_all(guard)
+        for name, guard in told.guards.items():
+            guard.records.enter_all(name)
         report = told.verified()
         assert report.problems == []
         for rollout_id in told.guard.records.unfinished():
             assert all(content is not None for _, _, content in told.guard.records.looks(rollout_id))
         told.now += 4_000 * DAY_S
-        for guard in ("g1", "g2", "g1"):
-            told.guard.records.erase_due(guard, told.now)
+        for name in ("g1", "g2", "g1"):
+            told.guards[name].records.erase_due(name, told.now)
         assert told.verified().problems == []
 
 

@@ -9,6 +9,7 @@ from verdigris.audit.report import Control, Report
 from verdigris.audit.report_html import html_report
 from verdigris.audit.report_sections import report_of
 from verdigris.audit.story import Evidence, tell
+from verdigris.audit.traffic import unexplained
 from verdigris.ledger.evidence import EvidenceDamaged
 
 COMPLIANCE = "verdigris.compliance"
@@ -19,6 +20,7 @@ def made_report(record: Record, entries: Sequence[Entry]) -> Report:
     told = tell(
         entries, record.evidence, checkpoint=str(record.head), keys=[str(key) for key in record.keys], log_size=record.checkpoint.size,
         erased=erased_by(record.erasures()),
+        moved=[one for one in unexplained(record.entries()) if one.rollout == entries[0].statement.rollout],
     )  # fmt: skip
     return report_of(told, controls_told(entries, record.evidence))
 

@@ -13,6 +13,7 @@ from typing import Any
 from verdigris.audit.erased import Erased, words_for
 from verdigris.audit.record import Entry
 from verdigris.audit.seen import Seen, seen
+from verdigris.audit.traffic import Unexplained
 from verdigris.judge.windows import Operation
 from verdigris.ledger.entry_kinds import KINDS, Kind, Value
 from verdigris.ledger.evidence import EvidenceDamaged
@@ -146,6 +147,7 @@ class GapKind(StrEnum):
     CLOCK = "clock"
     UNSEEN = "unseen"
     REVIEW = "review"
+    TRAFFIC = "traffic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +237,10 @@ class Story:
 
 def tell(
     entries: Sequence[Entry], evidence: Evidence, *, checkpoint: str = "", keys: Sequence[str] = (), log_size: int = 0,
-    erased: Mapping[str, Erased] = MappingProxyType({}),
+    erased: Mapping[str, Erased] = MappingProxyType({}), moved: Sequence[Unexplained] = (),
 ) -> Story:  # fmt: skip
     """The story of one rollout's entries. `evidence` gives blobs by digest; None or `EvidenceDamaged` where one cannot be had; `erased`:
-    what the ledger calls erased.
+    what the ledger calls erased; `moved`: traffic of this rollout's proxy that no rollout explains.
 
     Raises: ValueError: there is no entry, or they are not of one rollout.
     """
@@ -253,7 +255,8 @@ def tell(
     verdicts = tuple(_judged(line, lines, blobs) for line in lines if line.kind is Kind.VERDICT)
     operations = dict.fromkeys(f.operation for v in verdicts for f in v.findings if f.operation is not None)
     looks = seen(_looks(lines, blobs), tuple(operations))
-    gaps = (*_gaps(entries, lines), *_unseen(lines, verdicts), *blobs.gaps())
+    by_hand = (Gap(GapKind.TRAFFIC, f"Traffic that no rollout explains: {one.words}.") for one in moved)
+    gaps = (*_gaps(entries, lines), *by_hand, *_unseen(lines, verdicts), *blobs.gaps())
     return Story(
         str(first.rollout), str(first.plan), lines, change, verdicts, tuple(_intended(lines)), tuple(_observed(lines)), looks, gaps,
         checkpoint, tuple(keys), log_size,

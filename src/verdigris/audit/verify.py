@@ -168,6 +168,7 @@ KINDS: Mapping[str, str] = {
     "commit.intended": _INTENDED,
     "commit.observed": _SPLIT,
     "evidence.erased": "erased=digests why=why",
+    "traffic.changed": f"{_SPLIT} recordedPercent=number plan=digest",
     "review.due": "dueUnixS=count of=digest",
     "review.done": "of=digest approval=digest",
     "rollout.ended": "phase=end",

@@ -27,6 +27,9 @@ EXPORT_EPILOG = """[bold]Examples[/]
 POPULATION_EPILOG = """[bold]Examples[/]
 
   verdigris audit population --from 2026-03-01 --to 2026-04-01
+
+[bold]Exit codes[/]: 0 every rollout is without a gap and explains the traffic, 1 one has gaps, or traffic changed that no rollout explains,
+66 there is no record.
 """
 CONTROL_EPILOG = """[bold]Examples[/]
 
@@ -122,7 +125,7 @@ def population_command(
     *,
     as_json: Json = False,
 ) -> int:
-    """List every rollout of a period, how it ended, and whether its entries are without a gap."""
+    """List every rollout of a period, how it ended, whether its entries are without a gap, and traffic that no rollout explains."""
     from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
 
     return auditing.list_population(since, until, state, as_json=as_json)

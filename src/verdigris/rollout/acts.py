@@ -77,6 +77,20 @@ def observed(kind: Kind, guard: str, text: str, split: Split | None, *, as_asked
     return Act(kind, guard, text, data, values, outcome=Outcome.SEEN if as_asked else Outcome.FAILED)
 
 
+def traffic_changed(guard: str, rollout_id: str, plan: str, split: Split, recorded_percent: float) -> Act:
+    """A proxy whose rollout has ended sends traffic in another way than the record says. `plan`: the digest of that rollout's plan."""
+    percent = split.routing.candidate_percent
+    durable = "candidate" if split.committed else "baseline"
+    text = (
+        f"the proxy of rollout {rollout_id}, which has ended, sends {percent:g} % to the candidate; its durable default is the {durable}, "
+        f"and the record says {recorded_percent:g} %: no rollout explains it"
+    )
+    said: dict[str, Value] = {
+        "candidatePercent": percent, "generation": split.generation, "committed": split.committed, "recordedPercent": recorded_percent,
+    }  # fmt: skip
+    return Act(Kind.TRAFFIC_CHANGED, guard, text, {"rollout": rollout_id, **said}, {"plan": plan, **said}, outcome=Outcome.SEEN)
+
+
 def learned(guard: str, reference: str, windows: int, operations: int) -> Act:
     """The baseline was learned; `reference` is the digest of what it is like."""
     values: dict[str, Value] = {"reference": reference, "windows": windows, "operations": operations}

@@ -275,7 +275,17 @@ class Driver:
                 self._approved_by = None
                 return Happened(decision.event, decision.reason, actor)
             if self.watch.doubt is not None and self._doubt_moves():
-                return self._doubted(self.watch.doubt)
+                doubted = self._doubted(self.watch.doubt)
+                if self.watch.unasked is not None:
+                    if after(self.position.phase, doubted.event) is Phase.RETURNING:
+                        await self._back_at_once()
+                    await self._kept(
+                        self.records.note,
+                        self._now(),
+                        self._observed(Kind.WEIGHT_OBSERVED, doubted.reason, self.watch.unasked, as_asked=False),
+                    )
+                    self.watch.unasked = None
+                return doubted
             asked = await self._tick(decision)
             if asked is not None:
                 return asked

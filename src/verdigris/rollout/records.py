@@ -26,11 +26,12 @@ from verdigris.ledger import evidence
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.ledger import Ledger
 from verdigris.plan.plan import Plan
-from verdigris.rollout import acts, erasing, journal
+from verdigris.rollout import acts, at_rest, erasing, journal
 from verdigris.rollout.journal import Act
 from verdigris.rollout.position import FORMAT, Position, UnknownFormat
 from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutError, RolloutEvent
 from verdigris.rollout.transitions import Event, Phase
+from verdigris.traffic.data_plane import Split
 
 
 class RecordsUnavailable(VerdigrisError):
@@ -145,11 +146,12 @@ class Records:
         self._sqlite = url.startswith("sqlite")
         self._engine = open_engine(url)
         with _translated("open"):
-            for tables in (_METADATA, journal.METADATA, evidence.METADATA, erasing.METADATA):
+            for tables in (_METADATA, journal.METADATA, evidence.METADATA, erasing.METADATA, at_rest.METADATA):
                 tables.create_all(self._engine)
         self.ledger = None if open_ledger is None else open_ledger(self._engine)
         self._journal = journal.Journal(self._transaction, self.ledger)
         self._erasing = erasing.Erasing(self._transaction, self._journal, erasing.Tables(_ROLLOUTS, _REQUESTS, _LOOKS))
+        self._at_rest = at_rest.AtRest(self._transaction, self._journal, _ROLLOUTS)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -239,6 +241,18 @@ class Records:
         """The last entries, the oldest first: guard, kind, text, data."""
         with self._transaction("read the guards' journal") as connection:
             return self._journal.guard_rows(connection, limit)
+
+    def proxies_at_rest(self, after: str, limit: int) -> Sequence[at_rest.Proxy]:
+        """Proxies whose newest rollout has ended, by subject: those after a subject."""
+        return self._at_rest.proxies(after, limit)
+
+    def note_traffic(self, proxy: at_rest.Proxy, guard: str, now_unix_s: float, split: Split) -> bool:
+        """Enter what a proxy at rest does, where nothing explains it: once per change, whoever sees it. Returns whether there was one."""
+        number = self._at_rest.note(proxy, guard, now_unix_s, split)
+        if number is not None:
+            with contextlib.suppress(RecordsUnavailable), _entering():
+                self._journal.enter_guards(guard, number)
+        return number is not None
 
     # -- acting -------------------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ class Watch:
         self.split: Split | None = None
         self.in_force: InForce | None = None
         self.doubt: str | None = None
+        self.unasked: Split | None = None
+        """What the proxy said that is in doubt: a weight that nobody asked it for."""
         self.reference: Reference | None = None
         self.judgement: LiveJudgement | None = None
         self.changes = 0
@@ -108,7 +110,7 @@ class Watch:
 
     async def put_in_force(self, wanted: InForce) -> str | None:
         """Apply something else from now on. Returns None when the proxy says that it is in force, else what it says."""
-        self.in_force = self.doubt = None
+        self.in_force = self.doubt = self.unasked = None
         give_up_s = self.around.clock.monotonic_s() + self.plan.traffic.lease_s
         answer = "it does not tell"
         while self.around.clock.monotonic_s() < give_up_s:
@@ -204,6 +206,7 @@ class Watch:
         if self.in_force is not None and not split.routing.agrees_with(self.in_force.routing):
             asked, says = self.in_force.routing.candidate_percent, split.routing.candidate_percent
             self.doubt = f"the proxy says that {says:g} % go to the candidate, and {asked:g} % were asked for"
+            self.unasked = split
 
     def _unseen(self, why: str) -> None:
         silent_s = self.around.clock.monotonic_s() - self._observed_s

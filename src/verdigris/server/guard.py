@@ -23,6 +23,7 @@ from verdigris.ledger.statement import key_id
 from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
+from verdigris.rollout.at_rest import Looking
 from verdigris.rollout.control import GuardControl
 from verdigris.rollout.journal import Act
 from verdigris.rollout.position import Position
@@ -44,7 +45,7 @@ from verdigris.telemetry.receiver.intake import Intake
 from verdigris.telemetry.receiver.listeners import Receiver
 from verdigris.telemetry.retention import Retention
 from verdigris.traffic.data_plane import DataPlane
-from verdigris.traffic.open import open_data_plane
+from verdigris.traffic.open import Look, open_data_plane, open_look
 
 REFUSALS_EVERY_S = 5.0
 ENTER_EVERY_S = 5.0
@@ -118,6 +119,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             refusals.run(),
             _entering(records, name),
             _erasing(records, name, clock),
+            Looking(records, name, _read_canonical, _open_look, clock.now_unix_s).run(),
             *([Witnessing(records.ledger.log, settings.ledger.witnesses).run()] if records.ledger is not None else []),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
@@ -282,6 +284,13 @@ def _opener(bind: str | None) -> OpenPlane:
             yield plane
 
     return open_plane
+
+
+@contextlib.asynccontextmanager
+async def _open_look(plan: Plan) -> AsyncIterator[Look]:
+    settings = resolve_secrets(plan.traffic.settings, os.environ)
+    async with open_look(replace(plan, traffic=replace(plan.traffic, settings=settings))) as look:
+        yield look
 
 
 def records_url(settings: GuardSettings) -> str:
