@@ -131,6 +131,8 @@ class Looking:
                 await self.round()
             except VerdigrisError as error:
                 log.warning("proxies without a rollout were not looked at, next try in %.0f s: %s", LOOK_EVERY_S, error)
+            except Exception:  # looking goes on, whatever one round met
+                log.exception("proxies without a rollout were not looked at, next try in %.0f s", LOOK_EVERY_S)
 
     async def round(self) -> int:
         """One round. Returns how many changes were told. Raises: RecordsUnavailable."""
@@ -151,7 +153,7 @@ class Looking:
                 first = await look()
                 await asyncio.sleep(AGAIN_S)
                 second = await look()
-        except (VerdigrisError, OSError, TimeoutError) as error:
+        except (VerdigrisError, OSError, ValueError) as error:  # TimeoutError is an OSError
             log.debug("%s cannot be looked at: %s", proxy.subject, error)
             return None
         if first is None or second is None or first.committed is not second.committed:

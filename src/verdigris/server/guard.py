@@ -235,6 +235,8 @@ async def _erasing(records: Records, guard: str, clock: GuardClock) -> None:
                 log.info("%d pieces of evidence were erased: their retention has passed", erased)
         except VerdigrisError as error:
             log.warning("evidence whose retention has passed was not erased, next try in %.0f s: %s", ERASE_EVERY_S, error)
+        except Exception:  # the next sweep comes
+            log.exception("evidence whose retention has passed was not erased, next try in %.0f s", ERASE_EVERY_S)
         await asyncio.sleep(ERASE_EVERY_S)
 
 
