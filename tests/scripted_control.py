@@ -149,6 +149,17 @@ class ScriptedControl:
     async def reviews(self) -> Sequence[ReviewStatus]:
         return ()
 
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        self.calls.append(("erase", rollout_id, actor, reason))
+        status = await self.status(rollout_id)
+        if status.phase not in TERMINAL:
+            msg = f"rollout {status.id} has not ended, and it is judged by its evidence"
+            raise RolloutError(msg)
+        if not reason.strip():
+            msg = "erasing evidence needs a reason"
+            raise RolloutError(msg)
+        return status
+
     async def _running(self, asked: str, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
         self.calls.append((asked, rollout_id, actor, reason))
         status = await self.status(rollout_id)

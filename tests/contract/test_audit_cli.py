@@ -15,6 +15,7 @@ from tests.unit.rollout_world import World, behaving
 from tests.unit.test_driver import rolled_out
 from tests.unit.test_plan_cli import verdigris
 
+from verdigris.audit import verify
 from verdigris.demo.cases import CASES
 from verdigris.demo.plan_text import FAST, Places, plan_text
 from verdigris.ledger.entry_kinds import Kind
@@ -133,13 +134,43 @@ def changed_evidence(state: Path, like: str, erase: bool = False) -> str:  # noq
     return digest
 
 
-def test_erased_evidence_breaks_no_log_and_no_verdict_is_claimed_from_it(state: Path) -> None:
-    digest = changed_evidence(state, "look", erase=True)
+def test_erased_evidence_breaks_no_log_and_no_verdict_is_claimed_from_it(state: Path, tmp_path: Path) -> None:
+    records = opened(state)
+    rollout_id = records.load("latest").id
+    assert all(content is not None for _, _, content in records.looks(rollout_id))
+    records.erase_asked(rollout_id, "g1", "bob", "erasure request 17", 1_790_086_400.0)
+    assert all(content is None for _, _, content in records.looks(rollout_id))
+    records.close()
+    when = "2026-09-22"
     code, out, _ = verdigris("audit", "verify", "--state", state)
-    assert code == 0
+    assert code == 0, out
+    assert f"erased and recorded as erased at {when}" in out
+    assert "because somebody asked for it" in out
     code, out, _ = verdigris("audit", "replay", "latest", "--state", state)
     assert code == 2
-    assert digest in out
+    assert f"evidence erased: the list of looks was erased at {when}" in out
+    code, out, _ = verdigris("audit", "show", "--state", state)
+    assert "erasure request 17" in out
+    assert verdigris("audit", "report", "latest", "--state", state, "--html", tmp_path / "report.html")[0] == 0
+    assert f"was erased at {when}" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    pack, key = tmp_path / "pack.zip", (state / "ledger.keys").read_text(encoding="utf-8").strip()
+    assert verdigris("audit", "export", "latest", "--state", state, "--output", pack)[0] == 0
+    report = verify.verify_pack(pack, [key])
+    assert report.problems == []
+    assert any(f"erased and recorded as erased at {when}" in line for line in report.not_proven)
+
+
+def test_evidence_that_is_missing_without_an_entry_is_a_problem(state: Path, tmp_path: Path) -> None:
+    digest = changed_evidence(state, "look", erase=True)
+    code, out, _ = verdigris("audit", "verify", "--state", state)
+    assert code == 1
+    assert "1 blobs are not here, and no entry says that they were erased" in out
+    code, out, _ = verdigris("audit", "replay", "latest", "--state", state)
+    assert code == 1
+    assert f"no entry says that it was erased ({digest})" in out
+    pack, key = tmp_path / "pack.zip", (state / "ledger.keys").read_text(encoding="utf-8").strip()
+    assert verdigris("audit", "export", "latest", "--state", state, "--output", pack)[0] == 0
+    assert any(digest in problem.what for problem in verify.verify_pack(pack, [key]).problems)
 
 
 def test_changed_evidence_is_found(state: Path) -> None:

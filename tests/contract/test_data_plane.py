@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from math import exp, lgamma, log
 
 import pytest
@@ -10,7 +11,9 @@ from tests.contract.data_planes.envoy import envoy_harness
 from tests.contract.data_planes.fake import fake_harness
 from tests.contract.data_planes.harness import Feature, Harness, Token
 
+from verdigris.plan.plan import Plan
 from verdigris.traffic.data_plane import BASELINE_ONLY, DataPlane, NotSupported, Routing, Split, StaleGeneration, TrafficError
+from verdigris.traffic.open import open_look
 
 pytestmark = pytest.mark.anyio
 
@@ -432,3 +435,29 @@ async def test_the_proxy_tells_its_time(harness: Harness) -> None:
     split = told(await plane.observe())
     assert split.clock_offset_s is not None
     assert abs(split.clock_offset_s) < 1.6
+
+
+async def test_who_only_looks_sees_what_is_in_force_and_changes_nothing(harness: Harness) -> None:
+    plan: Plan | None = getattr(harness, "plan", None)
+    if plan is None:
+        pytest.skip("it has no plan to open it by")
+    plane = await harness.open()
+    generations = iter(range(1, 10))
+    # A guard need not listen any more, and the look takes no address of one that does.
+    async with open_look(plan) as look:
+        for do in (plane.commit, plane.return_to_baseline):
+            done = told(await do(next(generations)))
+            seen = told(await look())
+            assert seen == replace(done, clock_offset_s=seen.clock_offset_s)
+        await plane.apply(next(generations), Routing(30.0), LONG_S)
+        seen = told(await look())
+        assert (seen.routing, seen.generation, seen.committed) == (Routing(30.0), 3, False)
+        await harness.change_by_hand(77.0)
+
+        async def sees() -> bool:
+            split = await look()
+            return split is not None and split.routing.agrees_with(Routing(77.0))
+
+        await harness.wait_until(sees, 5)
+    assert told(await plane.observe()).routing.agrees_with(Routing(77.0)), "nothing was changed by looking"
+    assert told(await plane.return_to_baseline(next(generations))).routing == BASELINE_ONLY

@@ -110,7 +110,7 @@ def test_an_unknown_rollout_is_said_to_be_unknown(run: Run) -> None:
                 await control.events(unknown)
             with pytest.raises(NoSuchRollout):
                 await anext(control.watch(unknown))
-            for act in (control.hold, control.resume, control.abort, control.commit):
+            for act in (control.hold, control.resume, control.abort, control.commit, control.erase):
                 with pytest.raises(NoSuchRollout):
                     await act(unknown, "alice", "")
 
@@ -219,6 +219,22 @@ def test_a_rollout_that_bakes_can_be_committed(run: Run) -> None:
         await subject.control.commit(started.id, "alice", "accepted")
         ended = await until(subject, started.id, Phase.COMMITTED)
         assert ended.ended_unix_s is not None
+
+    run(check)
+
+
+def test_evidence_is_erased_after_the_end_only_and_with_a_reason(run: Run) -> None:
+    async def check(subject: Subject) -> None:
+        started = await subject.control.start(subject.plan_text, "alice")
+        with pytest.raises(RolloutError, match="has not ended, and it is judged by its evidence"):
+            await subject.control.erase(started.id, "alice", "request 17")
+        await subject.control.abort(started.id, "alice", "enough")
+        await until(subject, started.id, Phase.ROLLED_BACK)
+        with pytest.raises(RolloutError, match="needs a reason"):
+            await subject.control.erase(started.id, "alice", " ")
+        for _ in range(2):
+            erased = await subject.control.erase(started.id, "alice", "request 17")
+            assert (erased.id, erased.phase) == (started.id, Phase.ROLLED_BACK)
 
     run(check)
 

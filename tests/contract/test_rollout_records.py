@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.ended_rollouts import emptied
 from tests.postgres import postgres
 from tests.unit.approval_people import CRUZ, MINUTE, verified
 from tests.unit.plans import PLAN
@@ -43,11 +44,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'rollouts.sqlite'}"
     server: str = request.getfixturevalue("server")
-    engine = sa.create_engine(server)
-    with engine.begin() as connection:
-        tables = ("rollouts", "generations", "journal", "guard_journal", "requests", "looks", "evidence", "approvals", "shown", "reviews")
-        connection.execute(sa.text("DROP TABLE IF EXISTS " + ", ".join(f"verdigris_{table}" for table in tables)))
-    engine.dispose()
+    emptied(server)
     return server
 
 

@@ -142,7 +142,11 @@ def cosigned(checkpoint: bytes, unix_s: int, number: int = 9) -> bytes:
     return checkpoint + signer(number, "witness.test/w").cosign(text, unix_s).line().encode()
 
 
-def packed(entries: Sequence[bytes], chosen: Sequence[int], evidence: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+EVIDENCE = {digest(text): text.encode() for text in ("the card of the guard", "details", "judgement", "looks", "reference")}
+"""All that the entries of `told` name."""
+
+
+def packed(entries: Sequence[bytes], chosen: Sequence[int], evidence: Mapping[str, bytes] = EVIDENCE) -> dict[str, bytes]:
     """A pack's files."""
     memory = Memory()
     log = Log(memory, ORIGIN, signer(1))
@@ -151,7 +155,7 @@ def packed(entries: Sequence[bytes], chosen: Sequence[int], evidence: Mapping[st
     for index in chosen:
         files[f"entries/{index}.json"] = entries[index]
         files[f"proofs/{index}.tlog-proof"] = str(log.proof(index)).encode()
-    files |= {f"evidence/{name}": content for name, content in (evidence or {}).items()}
+    files |= {f"evidence/{name}": content for name, content in evidence.items()}
     return listed(files, chosen)
 
 

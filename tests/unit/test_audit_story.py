@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from verdigris.audit.erased import Erased
 from verdigris.audit.record import Entry
 from verdigris.audit.seen import POINTS_MAX, Seen, seen
 from verdigris.audit.story import GapKind, Story, tell
@@ -97,8 +98,8 @@ class Told:
             raise EvidenceDamaged(msg)
         return self.blobs.get(digest)
 
-    def story(self) -> Story:
-        return tell(self.entries, self.evidence)
+    def story(self, erased: Mapping[str, Erased] | None = None) -> Story:
+        return tell(self.entries, self.evidence, erased=erased or {})
 
 
 def rolled_back() -> tuple[Told, str, str]:
@@ -142,19 +143,21 @@ def test_what_was_seen_has_both_roles_over_time_and_by_step() -> None:
     assert pair.baseline.p50_ms == pytest.approx(2 ** (800.5 / 32) / 1e6)
 
 
-def test_erased_evidence_is_told_as_erased() -> None:
+def test_erased_evidence_is_told_as_erased_and_what_is_missing_as_missing() -> None:
     told, judgement, looks = rolled_back()
     for digest in (judgement, looks, told.plan, told.entries[0].statement.details or ""):
         del told.blobs[digest]
-    story = told.story()
+    story = told.story({judgement: Erased(40, 1_790_000_000 * NANO, "retention")})
     assert story.change is None
     assert story.lines[0].text is None
     assert story.seen == Seen()
     assert story.decisive is not None
     assert not story.decisive.known
     assert [(one.sentence, one.known) for one in story.decisive.findings] == [("it fails more often", False)]
-    assert sum(gap.kind is GapKind.ERASED for gap in story.gaps) == 4
-    assert any(judgement[:16] in gap.text for gap in story.gaps)
+    assert sum(gap.kind is GapKind.MISSING for gap in story.gaps) == 3
+    [erased] = [gap.text for gap in story.gaps if gap.kind is GapKind.ERASED]
+    when = "was erased at 2026-09-21T14:13:20Z, because its retention had passed (entry 40)"
+    assert erased == f"The judgement behind a verdict {when}: SHA-256 {judgement[:16]}."
 
 
 def test_nothing_at_all_may_be_left_but_the_entries() -> None:

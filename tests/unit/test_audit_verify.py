@@ -3,6 +3,7 @@
 import ast
 import base64
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -20,9 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.audit_logs import (
     ANOTHER,
+    EVIDENCE,
     KEY,
     ORIGIN,
     OTHER_KEY,
+    PLAN,
     PLAN_DIGEST,
     ROLLOUT,
     START_UNIX_S,
@@ -679,6 +682,7 @@ def test_problems_are_listed_up_to_a_bound_and_counted_beyond() -> None:
 # -- evidence -------------------------------------------------------------------------------------------------------------------------
 
 BLOB = b"what was seen"
+CARD = digest("the card of the guard")
 
 
 def with_evidence(folder: Path, **files: bytes) -> Report:
@@ -697,10 +701,9 @@ def test_evidence_is_there_or_not_or_another(tmp_path: Path) -> None:
     found(with_evidence(tmp_path / "e", **{f"{name}.gz": gzip.compress(BLOB)[:-9]}), f"evidence {name}.gz", "cannot be read")
     found(with_evidence(tmp_path / "f", **{name: BLOB, f"{name}.gz": gzip.compress(b"another")}), f"evidence {name}.gz", "another")
     report = with_evidence(tmp_path / "g", **{digest("of nobody"): b"of nobody", "notes.txt": b""})
-    assert report.ok
     assert says(report.notes, "named by no entry here")
     assert says(report.notes, "files among the evidence that are none", "notes.txt")
-    assert says(report.not_proven, "that are not here", f"{name} (entry 0)")
+    found(report, "evidence", f"2 blobs are not here, and no entry says that they were erased: {CARD} (entry 0), {name} (entry 0)")
 
 
 def test_a_bomb_of_zeros_is_not_unpacked_whole(tmp_path: Path) -> None:
@@ -719,12 +722,53 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     found(verify_log(tmp_path, [KEY]), "checkpoint", "it is not a plain file")
 
 
-def test_what_was_erased_and_recorded_is_told_apart_from_what_is_missing(tmp_path: Path) -> None:
-    erased = entry(Kind.EVIDENCE_ERASED, 1, None, {"erased": (digest("details"),), "why": "asked"})
-    report = of([*told(), erased], evidence=verify.Folder(tmp_path, links=False))
-    assert report.ok
-    assert says(report.not_proven, "what 1 blobs said, which were erased and recorded as erased", digest("details"))
-    assert says(report.not_proven, "that are not here", digest("judgement"))
+def erased_at(sequence: int, *digests: str, why: str = "asked", at_unix_s: int = START_UNIX_S + 100) -> bytes:
+    return entry(Kind.EVIDENCE_ERASED, sequence, None, {"erased": digests, "why": why}, unix_nano=at_unix_s * NANO)
+
+
+def left(*gone: str) -> Memory:
+    return Memory({PLAN_DIGEST: PLAN} | {name: blob for name, blob in EVIDENCE.items() if name not in gone})
+
+
+def test_what_was_erased_and_recorded_is_told_apart_from_what_is_missing() -> None:
+    entries = [*told(), erased_at(1, digest("details")), erased_at(2, digest("looks"), why="retention")]
+    report = of(entries, evidence=left(digest("details"), digest("looks")))
+    assert report.problems == []
+    when = "which were erased and recorded as erased at 2026-05-01 12:01:40 UTC, because"
+    assert says(report.not_proven, f"what 1 blobs said, {when} somebody asked for it (entry 10): {digest('details')}")
+    assert says(report.not_proven, f"what 1 blobs said, {when} their retention had passed (entry 11): {digest('looks')}")
+    report = of(entries, evidence=left(digest("details"), digest("looks"), digest("judgement")))
+    found(report, "evidence", f"1 blobs are not here, and no entry says that they were erased: {digest('judgement')} (entry 5)")
+    assert says(of(entries, evidence=left(digest("looks"))).notes, "1 blobs were recorded as erased and are here", digest("details"))
+
+
+def test_what_is_named_again_after_it_was_called_erased_must_be_there() -> None:
+    again = told("20260501-130000-ab12")
+    found(of([*told(), erased_at(1, digest("details")), *again], evidence=left(digest("details"))), "evidence", "1 blobs are not here")
+    assert of([*told(), *again, erased_at(1, digest("details"))], evidence=left(digest("details"))).ok
+
+
+def test_what_a_running_rollout_is_judged_by_may_not_be_erased() -> None:
+    running = [*told(ended=False), erased_at(1, digest("reference"))]
+    found(of(running, evidence=left(digest("reference"))), "entry 9", f"it erased what the rollout {ROLLOUT} is judged by")
+    assert of(running, evidence=left()).ok, "it was announced, and then it was needed"
+
+
+def test_a_look_is_named_by_the_list_that_a_verdict_names() -> None:
+    looks = rfc8785.dumps([digest("look one"), digest("look two")])
+    name = hashlib.sha256(looks).hexdigest()
+    entries = told()
+    payload = json.loads(base64.b64decode(json.loads(entries[5])["payload"]))
+    payload["predicate"]["values"]["looks"] = name
+    entries[5] = enveloped(rfc8785.dumps(payload))
+    there = left(digest("looks")).files | {name: looks, digest("look one"): b"look one"}
+    found(
+        of(entries, evidence=Memory(there)),
+        "evidence",
+        f"1 blobs are not here, and no entry says that they were erased: {digest('look two')}",
+    )
+    erased = [*entries, erased_at(1, digest("look two"), why="retention")]
+    assert of(erased, evidence=Memory(there)).ok
 
 
 # -- a proof --------------------------------------------------------------------------------------------------------------------------
@@ -815,18 +859,19 @@ def test_a_pack_is_proven_as_a_folder_and_as_a_zip_file(tmp_path: Path) -> None:
         assert (report.size, report.entries, report.open_rollouts) == (12, 10, [])
         assert says(report.proven, "10 entries are in the log under that checkpoint")
         assert says(report.proven, "plan.json is the plan")
-        assert says(report.proven, "has the 22 files of its manifest")
+        assert says(report.proven, "has the 27 files of its manifest")
         assert says(report.not_proven, "that the log has no more entries")
         assert says(report.not_proven, "which nobody signed")
-        assert says(report.not_proven, "blobs say that entries name and that are not here")
+        assert says(report.proven, "6 blobs of evidence are what the entries name")
         assert not says(report.not_proven, PLAN_DIGEST)
 
 
 def test_evidence_in_a_pack(tmp_path: Path) -> None:
-    files = packed(twelve(), CHOSEN, {digest("judgement"): b"judgement", f"{digest('looks')}.gz": gzip.compress(b"looks")})
+    others = {name: blob for name, blob in EVIDENCE.items() if name != digest("looks")}
+    files = packed(twelve(), CHOSEN, others | {f"{digest('looks')}.gz": gzip.compress(b"looks")})
     report = verify_pack(zipped(tmp_path / "pack.zip", files), [KEY])
     assert report.problems == []
-    assert says(report.proven, "3 blobs of evidence are what the entries name")
+    assert says(report.proven, "6 blobs of evidence are what the entries name")
     bad = listed({**files, f"evidence/{digest('judgement')}": b"another"}, list(CHOSEN))
     found(verify_pack(zipped(tmp_path / "bad.zip", bad), [KEY]), f"evidence {digest('judgement')}", "another SHA-256")
 
@@ -971,7 +1016,7 @@ def test_links_in_a_pack_are_not_followed(tmp_path: Path) -> None:
 
 def test_any_flipped_bit_of_a_packs_files_is_found(tmp_path: Path) -> None:
     """One bit of each 97th byte of each file."""
-    files = packed(twelve(), CHOSEN, {digest("judgement"): b"judgement"})
+    files = packed(twelve(), CHOSEN)
     pack = unpacked(tmp_path / "pack", files)
     count = 0
     for name, content in files.items():
@@ -982,7 +1027,7 @@ def test_any_flipped_bit_of_a_packs_files_is_found(tmp_path: Path) -> None:
             assert verify_pack(pack, [KEY]).problems, (name, byte)
             count += 1
         (pack / name).write_bytes(content)
-    assert count == 184
+    assert count == 193
     assert verify_pack(pack, [KEY]).ok
 
 

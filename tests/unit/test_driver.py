@@ -406,6 +406,80 @@ def test_a_guard_that_takes_over_goes_on_where_the_other_was(records: Records) -
     assert rollout.driver.status().guard == "g2"
 
 
+GONE = {
+    "look": "1 of the {looks} looks it was judged by are gone or were changed, the first of them look 12",
+    "reference": "what the baseline was like is gone, or was changed",
+}
+
+
+@pytest.mark.parametrize("how", ["erased", "changed"])
+@pytest.mark.parametrize("what", GONE)
+def test_a_rollout_whose_evidence_is_gone_is_not_judged_on(records: Records, what: str, how: str) -> None:
+    """It holds and says why; the candidate gets no traffic from a guard that cannot judge it, and resuming does not help."""
+    world = World()
+    query = {"look": "SELECT digest FROM verdigris_looks WHERE number = 12", "reference": "SELECT reference FROM verdigris_rollouts"}[what]
+    change = {"erased": "DELETE FROM verdigris_evidence", "changed": "UPDATE verdigris_evidence SET content = X'00'"}[how]
+
+    async def main() -> Rollout:
+        rollout = Rollout(world, records)
+        async with rollout.driver.running():
+            await rollout.until(Phase.WATCHING)
+            await asyncio.sleep(15)
+            looks = rollout.driver.watch.looks
+        with records._transaction("take it away") as connection:
+            connection.exec_driver_sql(f"{change} WHERE digest = ({query})")
+        await asyncio.sleep(30)  # the lease ends
+        applied = list(world.applied)
+        rollout.driver = rollout.take_over("g2")
+        async with rollout.driver.running():
+            await rollout.until(Phase.HOLDING)
+            why = GONE[what].format(looks=looks)
+            assert rollout.driver.position.reason == f"it cannot be judged on: {why}; end it, or begin it anew"
+            resumes = asyncio.create_task(world.when(lambda: True, lambda: ask(records, rollout.id, "resume")))
+            await rollout.until(Phase.SHIFTING)
+            await rollout.until(Phase.HOLDING)
+            await resumes
+            assert world.applied == applied
+            await rollout.until(Phase.ROLLED_BACK)
+        return rollout
+
+    rollout = run(main())
+    assert world.applied[-1][2] == 5.0
+    assert [s for s in rollout.phases() if s == "committed"] == []
+
+
+def test_what_is_learned_anew_needs_no_evidence_from_before(records: Records) -> None:
+    """Before any traffic: resumed, the baseline is learned again, and what was taken away is not needed."""
+    world = World()
+    frozen = replace(SHORT, schedule=Schedule(freezes=(Freeze(START_UNIX_S, START_UNIX_S + 400, "audit"),)))
+
+    async def main() -> Rollout:
+        rollout = Rollout(world, records, frozen)
+        async with rollout.driver.running():
+            holds = asyncio.create_task(world.when(lambda: rollout.driver.watch.looks >= 20, lambda: ask(records, rollout.id, "hold")))
+            await rollout.until(Phase.HOLDING)
+            await holds
+        with records._transaction("take it away") as connection:
+            connection.exec_driver_sql("DELETE FROM verdigris_evidence")
+        rollout.driver = rollout.take_over("g2")
+        async with rollout.driver.running():
+            assert "looks it was judged by" in (rollout.driver.watch.lost or "") or "the baseline was like" in (
+                rollout.driver.watch.lost or ""
+            )
+            resumes = asyncio.create_task(world.when(lambda: world.now() > 450, lambda: ask(records, rollout.id, "resume")))
+            await rollout.until(Phase.WATCHING)
+            await resumes
+            assert rollout.driver.watch.lost is None
+            await asyncio.sleep(10.5)
+            judged = evidence_of(rollout)
+        rollout.driver = rollout.take_over("g3")
+        async with rollout.driver.running():
+            assert evidence_of(rollout) == judged
+        return rollout
+
+    run(main())
+
+
 def test_a_guard_that_was_replaced_stops_and_does_not_touch_the_proxy(records: Records) -> None:
     world = World()
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from verdigris.plan import settings as settings_module
-from verdigris.plan.document import CheckedPlan, check_plan, load_plan
+from verdigris.plan.document import CheckedPlan, check_plan, evidence_kept_s, load_plan
 from verdigris.plan.example import example_plan
-from verdigris.plan.fields import PlanDocument, ToleranceSections, all_keys, keys_of
+from verdigris.plan.fields import DAY_S, PlanDocument, ToleranceSections, all_keys, keys_of
 from verdigris.plan.gates import ONE_APPROVER, Need, Role
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.objectives import OperationPolicy
@@ -176,9 +176,29 @@ def test_the_haproxy_plan_cannot_mirror_and_the_envoy_plan_can() -> None:
 
 def test_the_digest_is_that_of_the_canonical_form_and_stays_what_it_is() -> None:
     plan = load_plan(SHORT)
-    assert plan.digest == "61788cb833fec6b4ce08672e80277fa93bb7d308501d8430890c88f252b3ced2"
-    assert plan.canonical.startswith(b'{"bake":{"for":1800,"gate":[],"holdback":5},"baseline":{"addresses":["10.0.0.1:80"],')
+    assert plan.digest == "8b8ece40218b534643ddb1abb65a9afe7ac58e0a8a9e34e59ac6e6d8a9b1e2a8"
+    assert plan.canonical.startswith(b'{"bake":{"for":1800,"holdback":5},"baseline":{"addresses":["10.0.0.1:80"],')
     assert load_plan(plan.canonical.decode()) == plan
+
+
+def test_how_long_evidence_is_kept_changes_the_digest_only_where_it_is_not_the_default() -> None:
+    """A plan that an older version kept says nothing of it: it is read, keeps its digest, and means the default."""
+    kept = load_plan(SHORT)
+    assert b"retention" not in kept.canonical
+    assert (kept.retention.evidence_s, evidence_kept_s(kept.canonical)) == (365 * DAY_S, 365 * DAY_S)
+    assert load_plan(SHORT + "retention: {evidence: 365d}\n") == load_plan(SHORT + "retention: {}\n") == kept
+    longer = load_plan(SHORT + "retention: {evidence: 2192d}\n")
+    assert b'"retention":{"evidence":189388800}' in longer.canonical
+    assert longer.digest != kept.digest
+    assert (longer.retention.evidence_s, evidence_kept_s(longer.canonical)) == (2192 * DAY_S, 2192 * DAY_S)
+    assert load_plan(longer.canonical.decode()) == longer
+
+
+@pytest.mark.parametrize(
+    "kept", [b"", b"[]", b"{", b'{"retention":5}', *(b'{"retention":{"evidence":%s}}' % v for v in (b"true", b'"1d"', b"1", b"1e300"))]
+)
+def test_what_another_version_says_of_it_and_this_one_cannot_read_is_not_guessed(kept: bytes) -> None:
+    assert evidence_kept_s(kept) is None
 
 
 def test_every_tolerance_of_the_judge_can_be_written() -> None:
@@ -292,6 +312,9 @@ def complete(document: dict[str, Any]) -> None:
         ("observe.settle", "30m", "at most 10m"),
         ("bake.holdback", 100, "less than 100%"),
         ("schedule.not_before", "2026-11-03T20:00:00", "with its offset from UTC"),
+        ("retention", {"evidence": "23h"}, "at least 1d and at most 3653d"),
+        ("retention", {"evidence": "3654d"}, "at least 1d and at most 3653d"),
+        ("retention", {"words": "1d"}, "this key is not known here"),
         ("schedule.not_before", "2026-11-03", "with its offset from UTC"),
         ("schedule.not_before", "2026-02-30T00:00:00Z", "with its offset from UTC"),
         ("schedule.not_before", "0001-01-01T00:00:00+23:59", "from 1970"),
@@ -429,6 +452,7 @@ def test_what_is_no_plan_at_all_is_told(text: str) -> None:
         ("policy.deadline", "33m59s", "policy.deadline", "less than steps and bake take at least (34m)"),
         ("observe.reference", 59, "observe.reference", "59s is short"),
         ("objectives.operations", [{"match": "a *"}], "objectives.operations[0].match", "nothing is different"),
+        ("retention", {"evidence": "364d"}, "retention.evidence", "after 364d nothing can be judged again"),
     ],
 )
 def test_what_is_doubtful_is_a_warning(path: str, value: object, where: str, part: str) -> None:
@@ -440,6 +464,7 @@ def test_what_is_doubtful_is_a_warning(path: str, value: object, where: str, par
     ("path", "value"),
     [
         ("traffic.lease", 60), ("steps.0.require", {"requests": 100}), ("policy.deadline", "34m"), ("observe.reference", 60),
+        ("retention", {"evidence": "365d"}),
         ("candidate.identity", {"service.version": "v1", "slot": "green"}), ("steps.0.maximum", "2m"), ("steps.0.weight", "49.99%"),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from verdigris.compliance.assess import assess
 from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
-from verdigris.ledger.entry_kinds import KINDS, Kind, Type
+from verdigris.ledger.entry_kinds import Kind
+from verdigris.ledger.statement import named_evidence
 
 FORMAT = "verdigris.pack/1"
 _MOMENT = (1980, 1, 1, 0, 0, 0)
@@ -34,7 +35,8 @@ wrote it. KEY is the ledger's verifier key (name+id+key). Take it from somebody 
 
 entries/   what was written, in order: DSSE envelopes around in-toto statements
 proofs/    that each is in the ledger whose head is `checkpoint` (C2SP tlog-proof)
-evidence/  what entries rest on and what people wrote, by SHA-256; what is missing was erased
+evidence/  what entries rest on and what people wrote, by SHA-256; what is missing
+           was erased, and an entry of the guard's says when and why
 plan.json  what was asked for
 
 Made from these, and signed by nobody:
@@ -50,17 +52,18 @@ def named_by(entries: Sequence[Entry], record: Record) -> Iterator[str]:
     """The digests of all evidence of these entries, also what is named in other evidence. Some may have been erased."""
     for entry in entries:
         statement = entry.statement
-        yield statement.actor.card
-        yield from statement.based_on
-        if statement.details is not None:
-            yield statement.details
-        for name, spec in KINDS[statement.kind].items():
-            value = statement.values.get(name)
-            if spec.type is Type.DIGEST and isinstance(value, str) and name not in {"judge", "key", "old", "new"}:
-                yield value
+        yield from named_evidence(statement)
         if statement.kind is Kind.VERDICT:
             looks = record.evidence(str(statement.values["looks"]))
             yield from [] if looks is None else json.loads(looks)
+
+
+def _erasing(named: Container[str], record: Record) -> Iterator[Entry]:
+    """The guards' entries that call some of these blobs erased."""
+    for entry in record.erasures():
+        digests = entry.statement.values["erased"]
+        if isinstance(digests, tuple) and any(digest in named for digest in digests):
+            yield entry
 
 
 def documents(entries: Sequence[Entry], record: Record) -> dict[str, bytes]:
@@ -79,10 +82,12 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
     """Write the pack of one rollout's entries. Returns how many files it has. Raises: CannotExport, EvidenceDamaged."""
     rollout, plan = entries[0].statement.rollout, entries[0].statement.plan
     contents: dict[str, bytes] = {"checkpoint": str(record.head).encode()}
-    for entry in entries:
+    named = dict.fromkeys(named_by(entries, record))
+    told = sorted([*entries, *_erasing(named, record)], key=lambda entry: entry.index)
+    for entry in told:
         contents[f"entries/{entry.index}.json"] = entry.content
         contents[f"proofs/{entry.index}.tlog-proof"] = str(record.proof(entry.index)).encode()
-    for digest in dict.fromkeys(named_by(entries, record)):
+    for digest in dict.fromkeys(named_by(told, record)):
         blob = record.evidence(digest)
         if blob is not None:
             contents["plan.json" if digest == plan else f"evidence/{digest}"] = blob
@@ -90,7 +95,7 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
     contents |= report_files(record, entries)
     contents["README.txt"] = _README.format(keys="\n".join(f"    {key}" for key in record.keys)).encode()
     manifest = {
-        "format": FORMAT, "rollout": rollout, "entries": [entry.index for entry in entries],
+        "format": FORMAT, "rollout": rollout, "entries": [entry.index for entry in told],
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }  # fmt: skip
     contents["manifest.json"] = rfc8785.dumps(manifest)

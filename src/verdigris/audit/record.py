@@ -12,6 +12,7 @@ from verdigris.audit.errors import NoRecord, NoSuchEntry
 from verdigris.database import open_engine
 from verdigris.ledger import evidence
 from verdigris.ledger.checkpoint import Checkpoint
+from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.evidence import EvidenceDamaged
 from verdigris.ledger.log import Hashes, read_entries
 from verdigris.ledger.merkle import inclusion_proof
@@ -61,6 +62,10 @@ class Record:
             if entry.statement.rollout is not None:
                 found.setdefault(entry.statement.rollout, []).append(entry)
         return found
+
+    def erasures(self) -> list[Entry]:
+        """The entries that call evidence erased; they belong to no rollout."""
+        return [entry for entry in self.entries() if entry.statement.kind is Kind.EVIDENCE_ERASED]
 
     def of(self, rollout_id: str) -> tuple[Entry, ...]:
         """The entries of one rollout: by its id, a unique beginning of it, or "latest". Raises: NoSuchEntry."""

@@ -386,7 +386,7 @@ def _weight_row(line: Line) -> tuple[Text, ...]:
     )  # fmt: skip
 
 
-_SERIOUS = {GapKind.OPEN: Tone.BAD, GapKind.GAP: Tone.BAD, GapKind.DAMAGED: Tone.BAD}
+_SERIOUS = {GapKind.OPEN: Tone.BAD, GapKind.GAP: Tone.BAD, GapKind.DAMAGED: Tone.BAD, GapKind.MISSING: Tone.BAD, GapKind.TRAFFIC: Tone.BAD}
 
 
 def _missing(story: Story) -> Iterator[Block]:

@@ -3,11 +3,13 @@
 import importlib
 from collections.abc import Sequence
 
+from verdigris.audit.erased import erased_by
 from verdigris.audit.record import Entry, Record
 from verdigris.audit.report import Control, Report
 from verdigris.audit.report_html import html_report
 from verdigris.audit.report_sections import report_of
 from verdigris.audit.story import Evidence, tell
+from verdigris.audit.traffic import unexplained
 from verdigris.ledger.evidence import EvidenceDamaged
 
 COMPLIANCE = "verdigris.compliance"
@@ -16,8 +18,10 @@ COMPLIANCE = "verdigris.compliance"
 def made_report(record: Record, entries: Sequence[Entry]) -> Report:
     """What the report says. Raises: NoRecord."""
     told = tell(
-        entries, record.evidence, checkpoint=str(record.head), keys=[str(key) for key in record.keys], log_size=record.checkpoint.size
-    )
+        entries, record.evidence, checkpoint=str(record.head), keys=[str(key) for key in record.keys], log_size=record.checkpoint.size,
+        erased=erased_by(record.erasures()),
+        moved=[one for one in unexplained(record.entries()) if one.rollout == entries[0].statement.rollout],
+    )  # fmt: skip
     return report_of(told, controls_told(entries, record.evidence))
 
 

@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
+from verdigris.audit.erased import Erased, words_for
 from verdigris.audit.record import Entry
 from verdigris.audit.seen import Seen, seen
+from verdigris.audit.traffic import Unexplained
 from verdigris.judge.windows import Operation
-from verdigris.ledger.entry_kinds import KINDS, Kind, Type, Value
+from verdigris.ledger.entry_kinds import KINDS, Kind, Value
 from verdigris.ledger.evidence import EvidenceDamaged
 from verdigris.ledger.statement import ActorKind, Outcome
 from verdigris.rollout.evidence import Look
@@ -137,11 +140,14 @@ class GapKind(StrEnum):
     GAP = "gap"
     LATE = "late"
     ERASED = "erased"
+    """And the ledger says so."""
+    MISSING = "missing"
     DAMAGED = "damaged"
     UNSIGNED = "unsigned"
     CLOCK = "clock"
     UNSEEN = "unseen"
     REVIEW = "review"
+    TRAFFIC = "traffic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +235,12 @@ class Story:
         return (back[-1].unix_nano - self.decisive.line.unix_nano) / NANO
 
 
-def tell(entries: Sequence[Entry], evidence: Evidence, *, checkpoint: str = "", keys: Sequence[str] = (), log_size: int = 0) -> Story:
-    """The story of one rollout's entries. `evidence` gives blobs by digest; None or `EvidenceDamaged` where one cannot be had.
+def tell(
+    entries: Sequence[Entry], evidence: Evidence, *, checkpoint: str = "", keys: Sequence[str] = (), log_size: int = 0,
+    erased: Mapping[str, Erased] = MappingProxyType({}), moved: Sequence[Unexplained] = (),
+) -> Story:  # fmt: skip
+    """The story of one rollout's entries. `evidence` gives blobs by digest; None or `EvidenceDamaged` where one cannot be had; `erased`:
+    what the ledger calls erased; `moved`: traffic of this rollout's proxy that no rollout explains.
 
     Raises: ValueError: there is no entry, or they are not of one rollout.
     """
@@ -238,14 +248,15 @@ def tell(entries: Sequence[Entry], evidence: Evidence, *, checkpoint: str = "", 
     if len(rollouts) != 1 or None in rollouts:
         msg = f"a story is told of one rollout, and these entries are of {len(rollouts)}"
         raise ValueError(msg)
-    blobs = _Blobs(evidence)
+    blobs = _Blobs(evidence, erased)
     lines = tuple(_line(entry, blobs) for entry in entries)
     first = entries[0].statement
     change = _change(blobs.document(first.plan or "", "the plan"))
     verdicts = tuple(_judged(line, lines, blobs) for line in lines if line.kind is Kind.VERDICT)
     operations = dict.fromkeys(f.operation for v in verdicts for f in v.findings if f.operation is not None)
     looks = seen(_looks(lines, blobs), tuple(operations))
-    gaps = (*_gaps(entries, lines), *_unseen(lines, verdicts), *blobs.gaps())
+    by_hand = (Gap(GapKind.TRAFFIC, f"Traffic that no rollout explains: {one.words}.") for one in moved)
+    gaps = (*_gaps(entries, lines), *by_hand, *_unseen(lines, verdicts), *blobs.gaps())
     return Story(
         str(first.rollout), str(first.plan), lines, change, verdicts, tuple(_intended(lines)), tuple(_observed(lines)), looks, gaps,
         checkpoint, tuple(keys), log_size,
@@ -255,18 +266,19 @@ def tell(entries: Sequence[Entry], evidence: Evidence, *, checkpoint: str = "", 
 class _Blobs:
     """Evidence as it is asked for, remembering what was not there."""
 
-    def __init__(self, evidence: Evidence) -> None:
-        self._evidence = evidence
-        self._lost: dict[tuple[GapKind, str], dict[str, None]] = {}
+    def __init__(self, evidence: Evidence, erased: Mapping[str, Erased]) -> None:
+        self._evidence, self._erased = evidence, erased
+        self._lost: dict[tuple[GapKind, str, str], dict[str, None]] = {}
 
     def get(self, digest: str, what: str) -> bytes | None:
-        kind = GapKind.ERASED
         try:
             blob = self._evidence(digest)
         except EvidenceDamaged:
-            blob, kind = None, GapKind.DAMAGED
+            self.unreadable(digest, what)
+            return None
         if blob is None:
-            self._lost.setdefault((kind, what), {})[digest] = None
+            kind = GapKind.ERASED if digest in self._erased else GapKind.MISSING
+            self._lost.setdefault((kind, what, words_for(digest, self._erased)), {})[digest] = None
         return blob
 
     def document(self, digest: str, what: str) -> Any:
@@ -275,22 +287,17 @@ class _Blobs:
         try:
             return None if blob is None else json.loads(blob)
         except (ValueError, RecursionError):
-            self._lost.setdefault((GapKind.DAMAGED, what), {})[digest] = None
+            self.unreadable(digest, what)
             return None
 
     def unreadable(self, digest: str, what: str) -> None:
         """It is there, and is not what it should be."""
-        self._lost.setdefault((GapKind.DAMAGED, what), {})[digest] = None
+        self._lost.setdefault((GapKind.DAMAGED, what, "cannot be read: it is damaged or was changed"), {})[digest] = None
 
     def gaps(self) -> Iterator[Gap]:
-        for (kind, what), digests in self._lost.items():
+        for (kind, what, why), digests in self._lost.items():
             names = list(digests)
             listed = ", ".join(name[:16] for name in names[:SAID_MAX]) + (" …" if len(names) > SAID_MAX else "")
-            why = (
-                "was erased or never kept; its digest stays in the ledger"
-                if kind is GapKind.ERASED
-                else "cannot be read: it is damaged or was changed"
-            )
             times = f" ({len(names)} times)" if len(names) > 1 else ""
             yield Gap(kind, f"{what[0].upper()}{what[1:]}{times} {why}: SHA-256 {listed}.")
 
@@ -486,12 +493,6 @@ def _unseen(lines: Sequence[Line], verdicts: Sequence[Judged]) -> Iterator[Gap]:
     unknown = [line.index for line in lines if "candidatePercent" in KINDS[line.kind] and line.values.get("candidatePercent", 0) is None]
     if unknown:
         yield Gap(GapKind.UNSEEN, f"The proxy's weight could not be read back at the time: {_entries(unknown)}.")
-    erased = sum(
-        len(value) for line in lines if line.kind is Kind.EVIDENCE_ERASED for name, value in line.values.items()
-        if KINDS[line.kind][name].type is Type.DIGESTS and isinstance(value, tuple)
-    )  # fmt: skip
-    if erased:
-        yield Gap(GapKind.ERASED, f"{erased} pieces of evidence were erased, and the ledger says so.")
 
 
 def _entries(indices: Sequence[int]) -> str:

@@ -17,7 +17,8 @@ A log is verified in these steps; a proof and a pack in those of them that they 
     5. entries    each is an envelope in canonical form, signed by keys that were in force, around a statement of a known kind that
                   has nothing in it but what its kind allows
     6. story      sequences without gaps; intended before observed; nothing after the end
-    7. evidence   blobs have the SHA-256 that they are named by
+    7. evidence   blobs have the SHA-256 that they are named by; one that is not here was called erased by a later entry, which came
+                  when every rollout that names it had ended
 
 Sources: c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles and tlog-proof; RFC 6962 section 2.1 (the tree, inclusion and
 consistency proofs); DSSE v1; in-toto Statement v1; RFC 8785 with ECMAScript's Number::toString.
@@ -134,6 +135,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The words that an entry may use, by list."""
 
+_WHY: Mapping[str, str] = {"retention": "because their retention had passed", "asked": "because somebody asked for it"}
+
 _SPLIT = "candidatePercent=number~ generation=count~ committed=flag~"
 _INTENDED = "candidatePercent=number generation=count step=number? leaseS=number?"
 KINDS: Mapping[str, str] = {
@@ -165,6 +168,7 @@ KINDS: Mapping[str, str] = {
     "commit.intended": _INTENDED,
     "commit.observed": _SPLIT,
     "evidence.erased": "erased=digests why=why",
+    "traffic.changed": f"{_SPLIT} recordedPercent=number plan=digest",
     "review.due": "dueUnixS=count of=digest",
     "review.done": "of=digest approval=digest",
     "rollout.ended": "phase=end",
@@ -1156,6 +1160,18 @@ class _Rollout:
     end: str = ""
     intended: set[int] = field(default_factory=set)
     commit_intended: bool = False
+    named: set[str] = field(default_factory=set)
+    """Blobs that its entries name, while it has not ended."""
+
+
+@dataclass(frozen=True)
+class _Erased:
+    """An entry that calls a blob erased. `running`: a rollout that had not ended and named it; what it is judged by may not go."""
+
+    index: int
+    unix_nano: int
+    why: str
+    running: str | None
 
 
 class Story(_Part):
@@ -1170,7 +1186,12 @@ class Story(_Part):
         self._guards: dict[str, int] = {}
         self.named: dict[str, int] = {}
         """SHA-256 of each blob that an entry names, and the first that does."""
-        self.erased: dict[str, int] = {}
+        self.last_named: dict[str, int] = {}
+        """And the last that does: what is erased after that is gone for good."""
+        self.looks: dict[str, int] = {}
+        """SHA-256 of each list of looks that a verdict names: what stands in it is named too."""
+        self.erased: dict[str, _Erased] = {}
+        """The last entry that calls a blob erased."""
         self.retired: dict[str, int] = {}
         """SHA-256 of keys that were replaced, and by which entry."""
         self._first_signed: dict[str, int] = {}
@@ -1194,11 +1215,19 @@ class Story(_Part):
         self._in_time(index, said)
         for digest in said.named:
             self.named.setdefault(digest, index)
+            self.last_named[digest] = index
+        if said.kind == "verdict":
+            self.looks.setdefault(said.values["looks"], index)
         if said.kind == "evidence.erased":
-            for digest in said.values["erased"]:
-                self.erased.setdefault(digest, index)
+            self._erase(index, said)
         if said.rollout is not None:
             self._in_order(index, said, self.rollouts[said.rollout])
+
+    def _erase(self, index: int, said: Statement) -> None:
+        running = {name: one.named for name, one in self.rollouts.items() if one.named}
+        for digest in said.values["erased"]:
+            needing = next((name for name, named in running.items() if digest in named), None)
+            self.erased[digest] = _Erased(index, said.unix_nano, said.values["why"], needing)
 
     # -- keys
 
@@ -1275,6 +1304,8 @@ class Story(_Part):
         where = f"entry {index}"
         if rollout.ended is not None:
             self.wrong(where, f"it follows the end of the rollout {said.rollout} (entry {rollout.ended}), which is the last of it")
+        else:
+            rollout.named.update(said.named)
         if said.kind == "weight.intended":
             rollout.intended.add(said.values["generation"])
         elif said.kind == "weight.observed":
@@ -1285,6 +1316,7 @@ class Story(_Part):
             self.wrong(where, "a commit was observed that was not intended before: what was done was not announced")
         elif said.kind == "rollout.ended" and rollout.ended is None:
             rollout.ended, rollout.end = index, said.values["phase"]
+            rollout.named.clear()
 
     def _weight(self, index: int, said: Statement, rollout: _Rollout) -> None:
         percent, generation = said.values["candidatePercent"], said.values["generation"]
@@ -1366,6 +1398,7 @@ def _evidence(report: Report, files: Files, folder: str, story: Story, also: fro
             good.add(match[1])
     if others:
         report.notes.append(f"files among the evidence that are none, and were not looked at: {listed(others)}")
+    _read_looks(report, files, folder, story, good)
     found = [digest for digest in story.named if digest in good]
     if found:
         report.proven.append(f"{len(found)} blobs of evidence are what the entries name")
@@ -1375,13 +1408,57 @@ def _evidence(report: Report, files: Files, folder: str, story: Story, also: fro
     _missing(report, story, good | bad)
 
 
+def _read_looks(report: Report, files: Files, folder: str, story: Story, good: set[str]) -> None:
+    """What stands in a verdict's list of looks is named by that verdict."""
+    strange = []
+    for name, index in story.looks.items():
+        if name not in good:
+            continue
+        try:
+            digests = read_canonical(_blob(files, folder + name), "a list of looks")
+            _need(isinstance(digests, list) and all(_is(_SHA256, one) for one in digests), "it is no list of SHA-256")
+        except Refused:
+            strange.append(name)
+            continue
+        for digest in digests:
+            story.named.setdefault(digest, index)
+            story.last_named[digest] = max(index, story.last_named.get(digest, index))
+    if strange:
+        report.notes.append(f"blobs that verdicts call lists of looks, and that could not be read as such: {listed(strange)}")
+
+
 def _missing(report: Report, story: Story, there: set[str]) -> None:
-    erased = [f"{one} (entry {index})" for one, index in story.named.items() if one not in there and one in story.erased]
-    absent = [f"{one} (entry {index})" for one, index in story.named.items() if one not in there and one not in story.erased]
-    if erased:
-        report.not_proven.append(f"what {len(erased)} blobs said, which were erased and recorded as erased: {listed(erased)}")
-    if absent:
-        report.not_proven.append(f"what {len(absent)} blobs say that entries name and that are not here: {listed(absent)}")
+    """What is not here must have been called erased, after everything that names it."""
+    absent = [digest for digest in story.named if digest not in there]
+    erased = [digest for digest in absent if digest in story.erased and story.erased[digest].index > story.last_named[digest]]
+    by: dict[_Erased, list[str]] = {}
+    for digest in erased:
+        by.setdefault(story.erased[digest], []).append(f"{digest} (entry {story.named[digest]})")
+    for one, names in by.items():
+        if one.running is not None:
+            report.wrong(
+                f"entry {one.index}", f"it erased what the rollout {one.running} is judged by, which had not ended: {listed(names)}"
+            )
+    for one, names in list(by.items())[:LISTED_MAX]:
+        when = f"erased and recorded as erased at {utc(one.unix_nano // NANO)}, {_WHY[one.why]} (entry {one.index})"
+        report.not_proven.append(f"what {len(names)} blobs said, which were {when}: {listed(names)}")
+    if len(by) > LISTED_MAX:
+        report.not_proven.append(f"what more blobs said, which {len(by) - LISTED_MAX} more entries call erased")
+    gone = [f"{digest} (entry {story.named[digest]})" for digest in absent if digest not in set(erased)]
+    if gone:
+        report.wrong("evidence", f"{len(gone)} blobs are not here, and no entry says that they were erased: {listed(gone)}")
+    left = [digest for digest, one in story.erased.items() if digest in there and one.index > story.last_named.get(digest, one.index)]
+    if left:
+        report.notes.append(f"{len(left)} blobs were recorded as erased and are here: {listed(left)}")
+
+
+def _blob(files: Files, name: str) -> bytes:
+    """A blob's bytes, as they are or packed. Raises: Refused."""
+    content = read(files, name, EVIDENCE_BYTES_MAX)
+    if content is not None:
+        return content
+    packed = io.BytesIO(read(files, f"{name}.gz", EVIDENCE_BYTES_MAX) or b"")
+    return b"".join(_bounded(gzip.GzipFile(fileobj=packed), EVIDENCE_BYTES_MAX))
 
 
 def _blob_digest(files: Files, name: str, *, packed: bool) -> str:

@@ -16,7 +16,8 @@ REPLAY_EPILOG = """[bold]Examples[/]
 
   verdigris audit replay latest
 
-[bold]Exit codes[/]: 0 every verdict is the same again, 1 one is not, 2 one could not be compared (another judge, erased evidence).
+[bold]Exit codes[/]: 0 every verdict is the same again, 1 one is not, or what it rests on is missing without an entry, 2 one could
+not be compared (another judge, evidence that the ledger calls erased).
 """
 EXPORT_EPILOG = """[bold]Examples[/]
 
@@ -26,6 +27,9 @@ EXPORT_EPILOG = """[bold]Examples[/]
 POPULATION_EPILOG = """[bold]Examples[/]
 
   verdigris audit population --from 2026-03-01 --to 2026-04-01
+
+[bold]Exit codes[/]: 0 every rollout is without a gap and explains the traffic, 1 one has gaps, or traffic changed that no rollout explains,
+66 there is no record.
 """
 CONTROL_EPILOG = """[bold]Examples[/]
 
@@ -121,7 +125,7 @@ def population_command(
     *,
     as_json: Json = False,
 ) -> int:
-    """List every rollout of a period, how it ended, and whether its entries are without a gap."""
+    """List every rollout of a period, how it ended, whether its entries are without a gap, and traffic that no rollout explains."""
     from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
 
     return auditing.list_population(since, until, state, as_json=as_json)

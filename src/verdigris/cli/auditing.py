@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 
 from verdigris.audit import verify as verifier
+from verdigris.audit.erased import erased_by
 from verdigris.audit.errors import CannotExport, NoSuchEntry
 from verdigris.audit.pack import write_pack
 from verdigris.audit.record import Entry, EvidenceFiles, Record, open_record
 from verdigris.audit.replay import Answer, Replayed, replay
 from verdigris.audit.reports import as_html, as_pdf, made_report
+from verdigris.audit.traffic import Unexplained, unexplained
 from verdigris.cli.exit_codes import ExitCode
 from verdigris.cli.output import finish
 from verdigris.comparison.terminal import visible
@@ -82,7 +84,7 @@ def show(rollout: str | None, state: Path | None, *, as_json: bool) -> int:
 def replay_verdicts(rollout: str, state: Path | None, *, as_json: bool) -> int:
     """Judge a rollout again from its evidence, and compare with what was decided then, byte by byte."""
     with open_record(state_folder(state)) as record:
-        found = list(replay(record.of(rollout), record.evidence))
+        found = list(replay(record.of(rollout), record.evidence, erased_by(record.erasures())))
     if as_json:
         told = [{**{n: getattr(one, n) for n in Replayed.__slots__}, "answer": one.answer.value} for one in found]
         typer.echo(json.dumps({"schema": "verdigris.replay/1", "verdicts": told}, indent=2))
@@ -93,27 +95,31 @@ def replay_verdicts(rollout: str, state: Path | None, *, as_json: bool) -> int:
         typer.echo(_ending(found))
     finish()
     answers = {one.answer for one in found}
-    if Answer.DIFFERENT in answers:
+    if answers & {Answer.DIFFERENT, Answer.EVIDENCE_MISSING}:
         return ExitCode.FAIL
     return ExitCode.PASS if answers <= {Answer.SAME} else ExitCode.NOT_ENOUGH_DATA
 
 
 def list_population(since: str | None, until: str | None, state: Path | None, *, as_json: bool) -> int:
-    """List every rollout of a period, how it ended, and whether its entries are without a gap."""
+    """List every rollout of a period, how it ended, whether its entries are without a gap, and traffic that no rollout explains."""
     first, last = _day(since, 0.0), _day(until, float("inf"))
     with open_record(state_folder(state)) as record:
         rollouts = [_member(name, entries) for name, entries in record.rollouts().items() if first <= _begun_unix_s(entries) < last]
+        moved = [one for one in unexplained(record.entries()) if first <= one.unix_nano / NANO < last]
         size = record.checkpoint.size
     if as_json:
-        typer.echo(json.dumps({"schema": "verdigris.population/1", "log_size": size, "rollouts": rollouts}, indent=2))
+        told = {"rollouts": rollouts, "traffic": [_traffic(one) for one in moved]}
+        typer.echo(json.dumps({"schema": "verdigris.population/1", "log_size": size, **told}, indent=2))
     else:
         for row in rollouts:
             ended = row["ended"] or "OPEN: it has no end in the record"
             gaps = f", {row['gaps']} GAPS" if row["gaps"] else ""
             typer.echo(f"{row['rollout']}  {str(row['begun'])[:19]}  {ended}  {row['verdict'] or ''}  {row['entries']} entries{gaps}")
+        for one in moved:
+            typer.echo(f"NO ROLLOUT EXPLAINS IT: {one.words}; rollout {one.rollout or 'unknown'}")
         typer.echo(f"{len(rollouts)} rollouts in {size} entries; `verdigris audit verify` shows that none was taken out")
     finish()
-    return ExitCode.FAIL if any(row["gaps"] for row in rollouts) else ExitCode.PASS
+    return ExitCode.FAIL if moved or any(row["gaps"] for row in rollouts) else ExitCode.PASS
 
 
 def export(rollout: str, output: Path, state: Path | None) -> int:
@@ -256,6 +262,13 @@ def _where(entries: Sequence[int]) -> str:
         else:
             ranges.append([index, index])
     return " by entries " + ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in ranges)
+
+
+def _traffic(one: Unexplained) -> dict[str, object]:
+    return {
+        "index": one.index, "time": rfc3339(one.unix_nano), "rollout": one.rollout, "running": one.running,
+        "candidate_percent": one.percent, "expected_percent": one.expected_percent, "committed": one.committed,
+    }  # fmt: skip
 
 
 def _ending(found: list[Replayed]) -> str:

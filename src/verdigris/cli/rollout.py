@@ -277,6 +277,32 @@ _steering("abort", "Back to the baseline, now. Never refused while the rollout r
 _steering("commit", "End the bake now and make the candidate the durable default.", "verdigris rollout commit --reason 'accepted'")
 
 
+@app.command("erase")
+def erase_command(
+    rollout_id: Annotated[str, typer.Argument(metavar="ID", help="The rollout, by its id or a unique beginning of it.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why. It stands in the record; write nothing there that is to be erased.")],
+    server: Server = None, token_file: TokenFile = None, ca: Ca = None, state: State = None, as_: As = None, json_output: Json = False,  # noqa: FBT002
+) -> int:  # fmt: skip
+    """Erase the evidence of a rollout that has ended, and what people wrote of it, before its retention has passed.
+
+    The ledger says so before, and goes on verifying; no verdict of the rollout can be judged again afterwards. It cannot be undone.
+
+    Example: verdigris rollout erase 20260921-141320-d367 --reason 'erasure request 17, GDPR art. 17'
+    """
+    where = where_of(server, token_file, ca, state, as_)
+
+    async def erased() -> int:
+        async with where.control() as control:
+            status = await control.erase(rollout_id, where.actor, reason)
+        if json_output:
+            out(wire.status_to_json(status, indent=2))
+        else:
+            say(f"the evidence of rollout {status.id} is erased; `verdigris audit verify` says what and when")
+        return ExitCode.PASS
+
+    return run_command(erased(), "it may have been erased; see: verdigris audit verify")
+
+
 def exit_of(status: RolloutStatus) -> ExitCode:
     """What a status says in an exit code; the same numbers as the verdicts'."""
     if status.cannot_resume and status.ended_unix_s is None:

@@ -50,6 +50,8 @@ class Kind(StrEnum):
     COMMIT_INTENDED = "commit.intended"
     COMMIT_OBSERVED = "commit.observed"
     EVIDENCE_ERASED = "evidence.erased"
+    TRAFFIC_CHANGED = "traffic.changed"
+    """A proxy whose rollout has ended sends traffic in another way than the record says, and no rollout explains it."""
     REVIEW_DUE = "review.due"
     REVIEW_DONE = "review.done"
     ROLLOUT_ENDED = "rollout.ended"
@@ -146,6 +148,7 @@ KINDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType({
     Kind.COMMIT_INTENDED: _INTENDED,
     Kind.COMMIT_OBSERVED: _SPLIT,
     Kind.EVIDENCE_ERASED: {"erased": Field(Type.DIGESTS), "why": _word("retention", "asked")},
+    Kind.TRAFFIC_CHANGED: {**_SPLIT, "recordedPercent": _NUMBER, "plan": _DIGEST_FIELD},
     Kind.REVIEW_DUE: {"dueUnixS": _COUNT, "of": _DIGEST_FIELD},
     Kind.REVIEW_DONE: {"of": _DIGEST_FIELD, "approval": _DIGEST_FIELD},
     Kind.ROLLOUT_ENDED: {"phase": _word("rolled back", "committed")},

@@ -6,7 +6,7 @@ Everything here works inside a caller's transaction, so that a blob and what nam
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rfc8785
@@ -31,9 +31,9 @@ class EvidenceDamaged(LedgerError):
 
 
 def put(connection: sa.Connection, content: bytes) -> str:
-    """Keep a blob. Returns its name. Again is harmless."""
+    """Keep a blob. Returns its name. Again is harmless. Until the transaction ends, nobody erases it."""
     digest = hashlib.sha256(content).hexdigest()
-    if connection.execute(sa.select(_BLOBS.c.digest).where(_BLOBS.c.digest == digest)).first() is None:
+    if connection.execute(sa.select(_BLOBS.c.digest).where(_BLOBS.c.digest == digest).with_for_update(read=True)).first() is None:
         connection.execute(_BLOBS.insert().values(digest=digest, content=zstandard.compress(content)))
     return digest
 
@@ -57,6 +57,23 @@ def get(connection: sa.Connection, digest: str) -> bytes | None:
 def names(connection: sa.Connection) -> list[str]:
     """The names of all blobs."""
     return [row.digest for row in connection.execute(sa.select(_BLOBS.c.digest).order_by(_BLOBS.c.digest))]
+
+
+def kept(digests: sa.Select[Any]) -> sa.Select[Any]:
+    """Of a selection of digests, those of which there is a blob."""
+    named = digests.subquery()
+    return sa.select(_BLOBS.c.digest).where(_BLOBS.c.digest.in_(sa.select(named.c[0]))).order_by(_BLOBS.c.digest)
+
+
+def seized(connection: sa.Connection, digests: Sequence[str]) -> list[str]:
+    """Lock blobs until the transaction ends, so that they can be erased. Returns those that are there and that nobody is about to name."""
+    chosen = sa.select(_BLOBS.c.digest).where(_BLOBS.c.digest.in_(digests)).order_by(_BLOBS.c.digest)
+    return [row.digest for row in connection.execute(chosen.with_for_update(skip_locked=True))]
+
+
+def erase(connection: sa.Connection, digests: Sequence[str]) -> None:
+    """Erase blobs that were seized. Their names stay wherever they stand."""
+    connection.execute(_BLOBS.delete().where(_BLOBS.c.digest.in_(digests)))
 
 
 def salted(document: Mapping[str, Any]) -> bytes:

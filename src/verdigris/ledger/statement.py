@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -190,6 +190,22 @@ class Statement:
             msg = "an entry is not in canonical form, or says more than its kind has"
             raise InvalidEntry(msg)
         return statement
+
+
+NOT_EVIDENCE = frozenset({"judge", "key", "old", "new"})
+"""Digests in values that name source code and keys; all others name blobs."""
+
+
+def named_evidence(statement: Statement) -> Iterator[str]:
+    """The SHA-256 of every blob that an entry names; what it says to be erased is not among them."""
+    yield statement.actor.card
+    yield from statement.based_on
+    if statement.details is not None:
+        yield statement.details
+    for name, spec in KINDS[statement.kind].items():
+        value = statement.values.get(name)
+        if spec.type is Type.DIGEST and isinstance(value, str) and name not in NOT_EVIDENCE:
+            yield value
 
 
 def key_id(key: VerifierKey) -> str:

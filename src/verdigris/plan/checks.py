@@ -20,6 +20,7 @@ from verdigris.plan.validation import Parts
 LEASE_LONG_S = 60.0
 REQUESTS_FEW = 100
 REFERENCE_SHORT_S = 60.0
+AUDIT_TRAIL_S = 365 * 86_400.0
 WEIGHT_RISE_PERCENT = 0.01
 """What every data plane can tell apart."""
 
@@ -227,6 +228,16 @@ def _gate(path: Path, needs: Sequence[NeedSection], problem: Tell) -> None:
         problem(path, f"it asks for {twice.value} twice", "write the role once, with the number of people", at_key=True)
 
 
+def retention(parts: Parts, _problem: Tell, warning: Tell) -> None:
+    """Evidence is kept as long as those who look at it later expect."""
+    if parts.retention is not None and parts.retention.evidence < AUDIT_TRAIL_S:
+        warning(
+            ("retention", "evidence"),
+            f"after {duration_text(parts.retention.evidence)} nothing can be judged again, and no name or reason is left",
+            "PCI DSS 4.0.1 10.5.1 asks for 365d; HIPAA (45 CFR 164.316) for six years, 2192d",
+        )
+
+
 _KINDS = frozenset({"server", "client", "producer", "consumer", "internal", "unspecified"})
 
 
@@ -251,5 +262,5 @@ def objectives(parts: Parts, problem: Tell, warning: Tell) -> None:
             warning(path, "nothing is different here from objectives.defaults", "give at least one tolerance, or remove it")
 
 
-CHECKS: Sequence[Callable[[Parts, Tell, Tell], None]] = (roles, traffic, steps, gates, times, schedule, objectives)
+CHECKS: Sequence[Callable[[Parts, Tell, Tell], None]] = (roles, traffic, steps, gates, times, schedule, retention, objectives)
 """All checks. Each tells problems to its second argument, and warnings to its third."""

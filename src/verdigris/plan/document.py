@@ -13,15 +13,18 @@ import rfc8785
 
 from verdigris.plan.checks import CHECKS
 from verdigris.plan.fields import (
+    EVIDENCE_KEPT,
     BreakGlassSection,
     EnvironmentSection,
     FreezeSection,
     NeedSection,
     PlanDocument,
+    RetentionSection,
     ScheduleSection,
+    Section,
     StepSection,
 )
-from verdigris.plan.gates import Gate, Need, Role
+from verdigris.plan.gates import ONE_APPROVER, Gate, Need, Role
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.objectives import Objectives, OperationPolicy
 from verdigris.plan.plan import (
@@ -34,6 +37,7 @@ from verdigris.plan.plan import (
     Otherwise,
     Plan,
     Required,
+    Retention,
     Schedule,
     Setting,
     Step,
@@ -54,12 +58,21 @@ __all__ = [
     "MissingSecret",
     "Problem",
     "check_plan",
+    "evidence_kept_s",
     "json_schema",
     "load_plan",
     "resolve_secrets",
 ]
 
 SCHEMA = "https://verdigris.dev/plan/v1"
+
+ADDED_LATER: Mapping[str, type[Section]] = {"retention": RetentionSection}
+"""Sections that plans did not have from the beginning. Where one is as by default it is not written out: the digest under which a plan was
+approved and recorded stays what it is, in every version. For the same reason their defaults may not change.
+"""
+
+GATE_WORDS: Mapping[Gate, str] = {(): "none", ONE_APPROVER: "approval"}
+"""What a step's gate was before it could be more, and is still written as; `bake.gate` and `schedule.break_glass` only where they are."""
 
 LEVELS = frozenset({"alpha", "beta"})
 """Budgets of the whole rollout, not of an operation."""
@@ -76,6 +89,15 @@ class CheckedPlan:
 def load_plan(text: str, *, source: str = "plan") -> Plan:
     """Read a plan (YAML or JSON). `source` names it in the error. Raises: InvalidPlan, with all problems at once."""
     return check_plan(text, source=source).plan
+
+
+def evidence_kept_s(canonical: bytes) -> float | None:
+    """How long evidence is kept by a plan's canonical form, of whatever version; None where this version cannot tell."""
+    try:
+        kept = json.loads(canonical).get("retention", {}).get("evidence", Retention().evidence_s)
+    except (ValueError, AttributeError):
+        return None
+    return float(kept) if type(kept) in {int, float} and EVIDENCE_KEPT.admit(kept) else None
 
 
 def check_plan(text: str, *, source: str = "plan") -> CheckedPlan:
@@ -156,6 +178,7 @@ def _plan(document: PlanDocument) -> Plan:
         schedule=_schedule(document.schedule),
         canonical=canonical,
         digest=hashlib.sha256(canonical).hexdigest(),
+        retention=Retention(document.retention.evidence),
     )  # fmt: skip
 
 
@@ -164,6 +187,14 @@ def _normalised(
 ) -> dict[str, Any]:
     """The document with every default written out. It is a document too: reading it gives the same plan."""
     written = document.model_dump(by_alias=True)
+    for name, section in ADDED_LATER.items():
+        if written[name] == section.model_validate({}).model_dump(by_alias=True):
+            del written[name]
+    for step, asked in zip(written["steps"], document.steps, strict=True):
+        step["gate"] = GATE_WORDS.get(_gate(asked.gate), step["gate"])
+    for of, name in ((written["bake"], "gate"), (written["schedule"], "break_glass")):
+        if not of[name]:
+            del of[name]
     written["traffic"]["settings"] = dict(settings)
     written["objectives"] = {
         "defaults": asdict(defaults),

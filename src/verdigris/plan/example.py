@@ -135,6 +135,9 @@ schedule:                         # times have an offset from UTC
   break_glass:                    # who may move it forward in a freeze all the same; left out: nobody
     gate: [{{roles: [security], people: 1}}]
     review_within: 3d             # then somebody else must have looked at it
+
+retention:
+  evidence: 365d                  # then looks, judgements, reasons and names are erased; the ledger stays. HIPAA: 2192d
 """
 
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
 from verdigris.plan.gates import ASKABLE, ONE_APPROVER, QUORUM_MAX
-from verdigris.plan.plan import FastPath, Observation, Otherwise, WhenWorse
+from verdigris.plan.plan import FastPath, Observation, Otherwise, Retention, WhenWorse
 from verdigris.plan.policy import Policy
 from verdigris.plan.scalars import Address, Bounds, Choice, Duration, Kind, Moment, Number, Percent, Share, Text, Truth, told, wrong
 from verdigris.plan.settings import SETTINGS, Settings
@@ -33,6 +33,9 @@ _WEIGHT = Bounds(0.01, 99.99)
 """In percent. Every data plane sets weights to a hundredth of a percent."""
 
 _SHARE = Bounds(0, 1, high_open=True)
+
+EVIDENCE_KEPT = Bounds(DAY_S, 3653 * DAY_S)
+"""In seconds: a day, so that nothing is gone before people have looked; ten years, which is more than HIPAA's six."""
 
 Line = Annotated[str, Text("Faster appointment search", 200, _LINE, "one line of text")]
 Prose = Annotated[str, Text("Replaces the search index; clinics report slow answers.")]
@@ -362,6 +365,17 @@ class ScheduleSection(Section):
     )
 
 
+class RetentionSection(Section):
+    """What is kept of the rollout after its end, and how long."""
+
+    evidence: Annotated[float, Duration(EVIDENCE_KEPT, "365d")] = Field(
+        Retention().evidence_s,
+        description="How long after its end its evidence is kept: looks, reference, judgements, and what people wrote and their names. "
+        "Then it is erased; the plan and the entries in the ledger stay.",
+        examples=["365d"],
+    )
+
+
 class PlanDocument(Section):
     """A plan for a Verdigris rollout."""
 
@@ -386,6 +400,9 @@ class PlanDocument(Section):
     bake: BakeSection = Field(BakeSection.model_validate({}), description="The last watch.", examples=[{"for": "30m"}])
     schedule: ScheduleSection = Field(
         ScheduleSection.model_validate({}), description="When it may move forward.", examples=[{"not_before": "2026-11-03T20:00:00+01:00"}]
+    )
+    retention: RetentionSection = Field(
+        RetentionSection.model_validate({}), description="What is kept after its end.", examples=[{"evidence": "365d"}]
     )
 
 

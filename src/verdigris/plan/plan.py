@@ -129,6 +129,13 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long, after its end, what a rollout rests on and what people said of it is kept. Its entries in the ledger stay for ever."""
+
+    evidence_s: float = 365 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole plan. `digest` is the SHA-256, in hex, of `canonical`: the plan as RFC 8785 JSON with every default written out."""
 
@@ -154,6 +161,7 @@ class Plan:
     schedule: Schedule
     canonical: bytes
     digest: str
+    retention: Retention = Retention()
 
     def gate_before(self, step: int) -> Gate:
         """Who must agree before a step; the number of steps stands for the switch."""

@@ -20,6 +20,7 @@ from verdigris.plan.fields import (
     ObserveSection,
     PlanDocument,
     PolicySection,
+    RetentionSection,
     ScheduleSection,
     Section,
     StepSection,
@@ -58,6 +59,7 @@ class Parts:
     observe: ObserveSection | None = None
     bake: BakeSection | None = None
     schedule: ScheduleSection | None = None
+    retention: RetentionSection | None = None
     document: PlanDocument | None = None
     """All of it, if each part could be read."""
 
@@ -85,6 +87,7 @@ class Validation:
         parts.change, parts.baseline, parts.candidate = given.get("change"), given.get("baseline"), given.get("candidate")
         parts.traffic, parts.objectives, parts.policy = given.get("traffic"), given.get("objectives"), given.get("policy")
         parts.observe, parts.bake, parts.schedule = given.get("observe"), given.get("bake"), given.get("schedule")
+        parts.retention = given.get("retention")
         if document is not None:
             parts.steps, parts.steps_complete = list(enumerate(document.steps)), True
         elif isinstance(steps := value.get("steps"), list):

@@ -113,6 +113,20 @@ def observed(kind: Kind, guard: str, text: str, split: Split | None, *, as_asked
     return Act(kind, guard, text, data, values, outcome=Outcome.SEEN if as_asked else Outcome.FAILED)
 
 
+def traffic_changed(guard: str, rollout_id: str, plan: str, split: Split, recorded_percent: float) -> Act:
+    """A proxy whose rollout has ended sends traffic in another way than the record says. `plan`: the digest of that rollout's plan."""
+    percent = split.routing.candidate_percent
+    durable = "candidate" if split.committed else "baseline"
+    text = (
+        f"the proxy of rollout {rollout_id}, which has ended, sends {percent:g} % to the candidate; its durable default is the {durable}, "
+        f"and the record says {recorded_percent:g} %: no rollout explains it"
+    )
+    said: dict[str, Value] = {
+        "candidatePercent": percent, "generation": split.generation, "committed": split.committed, "recordedPercent": recorded_percent,
+    }  # fmt: skip
+    return Act(Kind.TRAFFIC_CHANGED, guard, text, {"rollout": rollout_id, **said}, {"plan": plan, **said}, outcome=Outcome.SEEN)
+
+
 def learned(guard: str, reference: str, windows: int, operations: int) -> Act:
     """The baseline was learned; `reference` is the digest of what it is like."""
     values: dict[str, Value] = {"reference": reference, "windows": windows, "operations": operations}
@@ -132,6 +146,16 @@ def judged(guard: str, found: LiveJudgement, *, judgement: str, looks: str, refe
         of: dict[str, Value] = {"signal": finding.signal.value, "severity": finding.severity.value, "position": place}
         said.append(Act(Kind.FINDING, guard, finding.sentence, of, of, based_on=(judgement,), outcome=Outcome.SEEN))
     return said
+
+
+def erased(actor: str, rollout_id: str, digests: Sequence[str], why: str, reason: str, origin: str) -> Act:
+    """Evidence of a rollout that has ended is about to be erased; `why` is "retention" or "asked"."""
+    text = f"asked to erase the evidence of rollout {rollout_id}: {reason}"
+    if why == "retention":
+        text = f"the evidence of rollout {rollout_id} is erased: the retention of its plan has passed"
+    data = {"rollout": rollout_id, "why": why, "erased": len(digests)}
+    values: dict[str, Value] = {"erased": tuple(digests), "why": why}
+    return Act(Kind.EVIDENCE_ERASED, actor, text, data, values, outcome=Outcome.ANNOUNCED, origin=origin)
 
 
 def sight(guard: str, verdict: Verdict, proxied: int, traced: int) -> Act:

@@ -254,10 +254,8 @@ class GuardControl:
             raise NotEntitled(msg)
         if review.done is not None:
             return
-        approvals = await asyncio.to_thread(self._records.approvals, review.rollout_id)
-        by = next(one.person.name for one in approvals if one.digest == review.override)
         question = Question(
-            approval.rollout, approval.plan, approval.step, approval.shown, ApprovalDecision.REVIEW, not_by=frozenset({by})
+            approval.rollout, approval.plan, review.step, approval.shown, ApprovalDecision.REVIEW, not_by=frozenset({review.by})
         )  # fmt: skip
         people = await asyncio.to_thread(self._people)
         answer = decide(REVIEWERS, question, people, plan.change.author, [given], round(now * NANO))
@@ -273,11 +271,11 @@ class GuardControl:
         for review in await asyncio.to_thread(self._records.reviews):
             stored = await self._load(review.rollout_id)
             approvals = await asyncio.to_thread(self._records.approvals, review.rollout_id)
-            override = next(one for one in approvals if one.digest == review.override)
+            reason = next((one.approval.reason for one in approvals if one.digest == review.override), "erased")
             found.append(
                 ReviewStatus(
-                    stored.id, stored.name, stored.digest, review.override, override.approval.step, override.person.name,
-                    override.approval.reason, review.due_unix_s, done=review.done is not None,
+                    stored.id, stored.name, stored.digest, review.override, review.step, review.by, reason, review.due_unix_s,
+                    done=review.done is not None,
                 )
             )  # fmt: skip
         return found
@@ -297,6 +295,16 @@ class GuardControl:
         except (UnknownFormat, InvalidPlan) as error:
             msg = f"this version of the guard cannot read rollout {rollout_id}: use the version that began it. Nothing changed"
             raise RolloutError(msg) from error
+
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        """Erase the evidence of a rollout that has ended, and what people wrote of it; the ledger says so before."""
+        if not reason.strip():
+            msg = "erasing evidence needs a reason; it stays in the record. Nothing was erased"
+            raise RolloutError(msg)
+        stored = await self._load(rollout_id)
+        said = (self._acting.guard, actor, reason[:REASON_CHARS_MAX], time.time(), self._origin)
+        await asyncio.to_thread(self._records.erase_asked, stored.id, *said)
+        return self._status_of(await self._load(stored.id))
 
     async def _ask(self, stored: Stored, kind: str, actor: str, reason: str) -> RolloutStatus:
         await asyncio.to_thread(self._records.ask, stored.id, kind, actor, reason[:REASON_CHARS_MAX], time.time(), self._origin)

@@ -7,13 +7,14 @@ the proxy is told first, the records after.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from verdigris.judge.verdict import Outcome
 from verdigris.ledger.entry_kinds import Kind
+from verdigris.ledger.evidence import EvidenceDamaged
 from verdigris.plan.plan import Plan, WhenWorse
 from verdigris.rollout import acts
 from verdigris.rollout.agreement import Agreed, Shown, agreed, shown_for, step_meant
@@ -82,6 +83,8 @@ class Driver:
         if self.position.sequence:
             await self._kept(self.records.note, self._now(), acts.recovered(self._me, self.position, self.claim.term))
         await self.around.offload(self.watch.remember, looks, reference, stored.reference_after)
+        if stored.reference is not None and reference is None:
+            self.watch.lost = "what the baseline was like is gone, or was changed"
         self._tasks = [asyncio.create_task(self.watch.keep(), name="keep")]
         if self.watch.reference is not None and self.position.phase is not Phase.PREFLIGHT:
             self._begin_looking()
@@ -105,10 +108,12 @@ class Driver:
             await asyncio.gather(self._looking, return_exceptions=True)
             self._looking = None
 
-    def _remembered(self) -> tuple[Stored, list[tuple[int, int, bytes]], bytes | None]:
-        stored = self.records.load(self.claim.rollout_id)
-        reference = None if stored.reference is None else self.records.evidence(stored.reference)
-        return stored, list(self.records.looks(self.claim.rollout_id)), reference
+    def _remembered(self) -> tuple[Stored, Sequence[tuple[int, int, bytes | None]], bytes | None]:
+        stored, reference = self.records.load(self.claim.rollout_id), None
+        if stored.reference is not None:
+            with contextlib.suppress(EvidenceDamaged):
+                reference = self.records.evidence(stored.reference)
+        return stored, self.records.looks(self.claim.rollout_id), reference
 
     async def advance(self) -> Position:
         """Act in the present phase until something happens, and keep the position that follows. Raises: Superseded."""
@@ -121,7 +126,7 @@ class Driver:
         }
         try:
             await self._hear_people()
-            happened = self._abort() or await acts.get(self.position.phase, self._watch)()
+            happened = self._abort() or self._without_evidence() or await acts.get(self.position.phase, self._watch)()
         except RecordsUnavailable as error:
             happened = await self._without_records(str(error))
         except (TrafficError, StoreError) as error:
@@ -259,7 +264,8 @@ class Driver:
 
     async def _watch(self) -> Happened:
         """Until something is seen: worse, shown, missing, or asked for."""
-        if self.watch.in_force is None and self.position.step >= 0 and not self._leads_back(self._decision()):
+        stays = self.watch.lost is None or self.plan.when_worse is WhenWorse.FREEZE
+        if stays and self.watch.in_force is None and self.position.step >= 0 and not self._leads_back(self._decision()):
             # This guard has just taken over: what is in force is what the records say, or the baseline if the lease has ended. What the
             # evidence of the one before condemns gets no traffic once more.
             wrong = await self._put_in_force()
@@ -273,7 +279,17 @@ class Driver:
                 await self._note_verdict()
                 return Happened(decision.event, decision.reason, self._me)
             if self.watch.doubt is not None and self._doubt_moves():
-                return self._doubted(self.watch.doubt)
+                doubted = self._doubted(self.watch.doubt)
+                if self.watch.unasked is not None:
+                    if after(self.position.phase, doubted.event) is Phase.RETURNING:
+                        await self._back_at_once()
+                    await self._kept(
+                        self.records.note,
+                        self._now(),
+                        self._observed(Kind.WEIGHT_OBSERVED, doubted.reason, self.watch.unasked, as_asked=False),
+                    )
+                    self.watch.unasked = None
+                return doubted
             asked = await self._tick(decision)
             if asked is not None:
                 return asked
@@ -442,6 +458,16 @@ class Driver:
             with contextlib.suppress(TrafficError):
                 await self.plane.return_to_baseline(self.generation)
         return self._doubted(f"the rollout's records could not be written: {why}")
+
+    def _without_evidence(self) -> Happened | None:
+        """What a rollout is judged by is gone: it does not go forward on what is left. Holding or going back, and in front of people, it is
+        left to them.
+        """
+        left = {Phase.PLANNED, Phase.PREFLIGHT, Phase.HOLDING, Phase.FROZEN, Phase.RETURNING}
+        if self.watch.lost is None or self.position.phase in left:
+            return None
+        event = next(e for e in (Event.EVIDENCE_MISSING, Event.CANNOT_TELL) if e in TRANSITIONS[self.position.phase])
+        return Happened(event, f"it cannot be judged on: {self.watch.lost}; end it, or begin it anew", self._me)
 
     def _doubted(self, why: str) -> Happened:
         """The event that doubt is in this phase: toward the baseline, or holding where the baseline cannot run on the data any more."""

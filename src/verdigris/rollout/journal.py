@@ -25,6 +25,8 @@ from verdigris.times import NANO
 
 ENTER_AT_ONCE_MAX = 500
 HOST = socket.gethostname()
+FORGOTTEN = "erased"
+"""What stands in the place of words that were erased."""
 
 METADATA = sa.MetaData()
 _JOURNAL = sa.Table(
@@ -139,16 +141,37 @@ class Journal:
 
     def note_guard(self, guard: str, unix_s: float, act: Act) -> int:
         """A row of a guard's own journal: what belongs to no rollout. Returns its number, for `enter_guards`."""
+        with self.noting(guard, unix_s, f"record {act.kind.value}") as (_, note):
+            return note(act)
+
+    @contextlib.contextmanager
+    def noting(self, guard: str, unix_s: float, what: str) -> Iterator[tuple[sa.Connection, Callable[[Act], int]]]:
+        """A transaction, and what writes rows of a guard's own journal in it: together with what they speak of. It gives their numbers."""
         with self._saying:
-            sequence = self._said.get(act.actor, 0) + 1
-            with self._transaction(f"record {act.kind.value}") as connection:
-                statement = None
-                if self._ledger is not None:
-                    statement = self._statement(connection, None, None, sequence, unix_s, act).payload()
-                made = connection.execute(_GUARDS.insert().values(guard=guard, statement=statement, **_columns(unix_s, act)))
-                (number,) = made.inserted_primary_key or (0,)
-            self._said[act.actor] = sequence
-        return int(number)
+            said = dict(self._said)
+            with self._transaction(what) as connection:
+
+                def note(act: Act) -> int:
+                    said[act.actor] = sequence = said.get(act.actor, 0) + 1
+                    statement = None
+                    if self._ledger is not None:
+                        statement = self._statement(connection, None, None, sequence, unix_s, act).payload()
+                    made = connection.execute(_GUARDS.insert().values(guard=guard, statement=statement, **_columns(unix_s, act)))
+                    (number,) = made.inserted_primary_key or (0,)
+                    return int(number)
+
+                yield connection, note
+            self._said = said
+
+    def waits(self, connection: sa.Connection, rollout_id: str) -> bool:
+        """Whether the ledger has not all of a rollout's rows yet."""
+        left = (_JOURNAL.c.rollout_id == rollout_id, _JOURNAL.c.statement.is_not(None), _JOURNAL.c.ledger_index.is_(None))
+        return connection.execute(sa.select(_JOURNAL.c.sequence).where(*left).limit(1)).first() is not None
+
+    def all_entered(self, connection: sa.Connection, numbers: Sequence[int]) -> bool:
+        """Whether these rows of guards are in the ledger."""
+        missing = sa.select(sa.func.count()).where(_GUARDS.c.number.in_(numbers), _GUARDS.c.ledger_index.is_(None))
+        return not connection.execute(missing).scalar_one()
 
     def enter_guards(self, guard: str, fresh_from: int | None = None) -> None:
         """Enter what a guard's rows have and the ledger has not. Raises: NotEntered."""
@@ -158,6 +181,21 @@ class Journal:
         """The last rows, the oldest first: guard, kind, text, data."""
         rows = connection.execute(sa.select(_GUARDS).order_by(_GUARDS.c.number.desc()).limit(limit)).all()
         return [(row.guard, row.kind, row.text, json.loads(row.data)) for row in reversed(rows)]
+
+    # -- what rows name, and forgetting what people wrote in them
+
+    def statements(self, connection: sa.Connection, rollout_id: str | None, after: int, limit: int) -> Sequence[tuple[int, Statement]]:
+        """What the rows after a sequence say in the ledger: a rollout's, or, with None, those of guards after a number."""
+        key = _GUARDS.c.number if rollout_id is None else _JOURNAL.c.sequence
+        of = sa.true() if rollout_id is None else _JOURNAL.c.rollout_id == rollout_id
+        chosen = sa.select(key, key.table.c.statement).where(of, key > after, key.table.c.statement.is_not(None)).order_by(key).limit(limit)
+        return [(number, Statement.from_payload(payload)) for number, payload in connection.execute(chosen)]
+
+    def forget_words(self, connection: sa.Connection, rollout_id: str) -> None:
+        """Overwrite what people wrote in a rollout's rows, and who they were. What the ledger has of them stays."""
+        of = _JOURNAL.c.rollout_id == rollout_id
+        connection.execute(_JOURNAL.update().where(of).values(text=FORGOTTEN, data="{}"))
+        connection.execute(_JOURNAL.update().where(of, _JOURNAL.c.actor.not_like("guard %")).values(actor=FORGOTTEN))
 
     # -- within
 

@@ -5,7 +5,7 @@ Everything here works inside a caller's transaction, as evidence does.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
@@ -13,6 +13,7 @@ from verdigris.approvals.approval import SignedApproval, Verified, restored
 from verdigris.approvals.people import person_document, read_people
 from verdigris.ledger import evidence
 from verdigris.rollout.agreement import Shown
+from verdigris.rollout.journal import FORGOTTEN
 from verdigris.rollout.status import RolloutError
 
 APPROVALS_MAX = 500
@@ -38,6 +39,8 @@ _REVIEWS = sa.Table(
     "verdigris_reviews", METADATA,
     sa.Column("override", sa.String(64), primary_key=True),
     sa.Column("rollout_id", sa.String(40), nullable=False, index=True),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("by", sa.String(100), nullable=False),
     sa.Column("due_unix_s", sa.Float, nullable=False),
     sa.Column("done", sa.String(64)),
 )  # fmt: skip
@@ -45,10 +48,15 @@ _REVIEWS = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review that an override of a freeze has opened. `override`, `done`: digests of signed approvals; `done` None: it is open."""
+    """A review that an override of a freeze has opened. `override`, `done`: digests of signed approvals; `done` None: it is open.
+
+    `by`: who overrode it, and may not review it; known here also when the evidence has been erased meanwhile.
+    """
 
     override: str
     rollout_id: str
+    step: int
+    by: str
     due_unix_s: float
     done: str | None = None
 
@@ -102,7 +110,7 @@ def shown(connection: sa.Connection, rollout_id: str, step: int) -> bytes | None
 
 def open_review(connection: sa.Connection, review: Review) -> None:
     """A freeze was overridden: somebody else must look at it."""
-    connection.execute(_REVIEWS.insert().values(override=review.override, rollout_id=review.rollout_id, due_unix_s=review.due_unix_s))
+    connection.execute(_REVIEWS.insert().values(**asdict(review)))
 
 
 def close_review(connection: sa.Connection, override: str, done: str) -> None:
@@ -113,7 +121,13 @@ def close_review(connection: sa.Connection, override: str, done: str) -> None:
 def reviews(connection: sa.Connection) -> Sequence[Review]:
     """All reviews, the open ones first, the one that is due first at the top."""
     chosen = sa.select(_REVIEWS).order_by(_REVIEWS.c.done.is_not(None), _REVIEWS.c.due_unix_s, _REVIEWS.c.override)
-    return [Review(row.override, row.rollout_id, row.due_unix_s, row.done) for row in connection.execute(chosen)]
+    return [Review(row.override, row.rollout_id, row.step, row.by, row.due_unix_s, row.done) for row in connection.execute(chosen)]
+
+
+def forget(connection: sa.Connection, rollout_id: str) -> None:
+    """The rollout's evidence has been erased: so is who signed, but for who may not do a review that is still open."""
+    connection.execute(_APPROVALS.delete().where(_APPROVALS.c.rollout_id == rollout_id))
+    connection.execute(_REVIEWS.update().where(_REVIEWS.c.rollout_id == rollout_id, _REVIEWS.c.done.is_not(None)).values(by=FORGOTTEN))
 
 
 def _last(connection: sa.Connection, rollout_id: str) -> "sa.Row[tuple[object, ...]] | None":

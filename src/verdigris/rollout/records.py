@@ -8,6 +8,7 @@ term. Weights carry generations, which only grow per data plane, whoever acts.
 import contextlib
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,13 +28,14 @@ from verdigris.ledger import evidence
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.ledger import Ledger
 from verdigris.plan.plan import Plan
-from verdigris.rollout import acts, journal, kept_approvals
+from verdigris.rollout import acts, at_rest, erasing, journal, kept_approvals
 from verdigris.rollout.agreement import Shown
 from verdigris.rollout.journal import Act
 from verdigris.rollout.kept_approvals import Review
 from verdigris.rollout.position import FORMAT, Position, UnknownFormat
 from verdigris.rollout.status import AlreadyRunning, NoSuchRollout, RolloutError, RolloutEvent
 from verdigris.rollout.transitions import Event, Phase
+from verdigris.traffic.data_plane import Split
 
 
 class RecordsUnavailable(VerdigrisError):
@@ -150,10 +152,12 @@ class Records:
         self._sqlite = url.startswith("sqlite")
         self._engine = open_engine(url)
         with _translated("open"):
-            for tables in (_METADATA, journal.METADATA, evidence.METADATA, kept_approvals.METADATA):
+            for tables in (_METADATA, journal.METADATA, evidence.METADATA, kept_approvals.METADATA, erasing.METADATA, at_rest.METADATA):
                 make_tables(self._engine, tables)
         self.ledger = None if open_ledger is None else open_ledger(self._engine)
         self._journal = journal.Journal(self._transaction, self.ledger)
+        self._erasing = erasing.Erasing(self._transaction, self._journal, erasing.Tables(_ROLLOUTS, _REQUESTS, _LOOKS))
+        self._at_rest = at_rest.AtRest(self._transaction, self._journal, _ROLLOUTS)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -243,6 +247,18 @@ class Records:
         """The last entries, the oldest first: guard, kind, text, data."""
         with self._transaction("read the guards' journal") as connection:
             return self._journal.guard_rows(connection, limit)
+
+    def proxies_at_rest(self, after: str, limit: int) -> Sequence[at_rest.Proxy]:
+        """Proxies whose newest rollout has ended, by subject: those after a subject."""
+        return self._at_rest.proxies(after, limit)
+
+    def note_traffic(self, proxy: at_rest.Proxy, guard: str, now_unix_s: float, split: Split) -> bool:
+        """Enter what a proxy at rest does, where nothing explains it: once per change, whoever sees it. Returns whether there was one."""
+        number = self._at_rest.note(proxy, guard, now_unix_s, split)
+        if number is not None:
+            with contextlib.suppress(RecordsUnavailable), _entering():
+                self._journal.enter_guards(guard, number)
+        return number is not None
 
     # -- acting -------------------------------------------------------------------------------------------------------------
 
@@ -342,17 +358,41 @@ class Records:
                 row = {"rollout_id": claim.rollout_id, "number": number, "until_unix_s": until_unix_s}
                 connection.execute(_LOOKS.insert().values(**row, digest=evidence.put(connection, content)))
 
-    def looks(self, rollout_id: str) -> Iterator[tuple[int, int, bytes]]:
-        """The evidence so far, in order: number, until when (seconds since 1970), bytes."""
+    def looks(self, rollout_id: str) -> Sequence[tuple[int, int, bytes | None]]:
+        """The evidence so far, in order: number, until when (seconds since 1970), bytes; None where they are gone or were changed."""
         with self._transaction("read evidence") as connection:
             rows = connection.execute(sa.select(_LOOKS).where(_LOOKS.c.rollout_id == rollout_id).order_by(_LOOKS.c.number)).all()
-            found = [(row.number, row.until_unix_s, evidence.get(connection, row.digest)) for row in rows]
-        return ((number, until, content) for number, until, content in found if content is not None)
+            return [(row.number, row.until_unix_s, _whole(connection, row.digest)) for row in rows]
 
     def evidence(self, digest: str) -> bytes | None:
         """A blob by its SHA-256; None where it was erased or never kept. Raises: EvidenceDamaged."""
         with self._transaction("read evidence") as connection:
             return evidence.get(connection, digest)
+
+    def erase_due(self, guard: str, now_unix_s: float) -> int:
+        """Erase evidence whose retention has passed, or some of it, once the ledger says so. Returns how many blobs went."""
+        if self.ledger is None:
+            return 0
+        with _entering():
+            erased = self._erasing.sweep(guard, now_unix_s)
+        if erased:
+            self._forget_for_good()
+        return erased
+
+    def erase_asked(self, rollout_id: str, guard: str, actor: str, reason: str, now_unix_s: float, origin: str = "") -> None:
+        """Erase the evidence of a rollout that has ended, because a person asks for it, once the ledger says so. Raises: RolloutError."""
+        if self.ledger is None:
+            msg = "evidence is erased only where a ledger can say so, and there is none. Nothing was erased"
+            raise RolloutError(msg)
+        with _entering():
+            self._erasing.ask(rollout_id, guard, actor, reason, now_unix_s, origin)
+        self._forget_for_good()
+
+    def _forget_for_good(self) -> None:
+        """SQLite overwrites what was erased, but only when its write-ahead log is taken over; until then the old pages can be read."""
+        if self._sqlite:
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # SQLite does so by itself later, where it cannot now
 
     # -- what people ask ----------------------------------------------------------------------------------------------------
 
@@ -413,7 +453,8 @@ class Records:
             if person is not None:
                 said = [acts.signed(given, person, about, origin)]
                 if review_due_unix_s is not None:
-                    kept_approvals.open_review(connection, Review(given.digest, rollout_id, review_due_unix_s))
+                    review = Review(given.digest, rollout_id, given.approval.step, given.person.name, review_due_unix_s)
+                    kept_approvals.open_review(connection, review)
                     said.append(acts.review_due(given, review_due_unix_s, origin))
                 for act in said:
                     self._journal.append(connection, rollout_id, row.digest, now_unix_s, act)
@@ -512,6 +553,13 @@ def _translated(what: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         msg = f"could not {what}: {error}"
         raise RecordsUnavailable(msg) from error
+
+
+def _whole(connection: sa.Connection, digest: str) -> bytes | None:
+    try:
+        return evidence.get(connection, digest)
+    except evidence.EvidenceDamaged:
+        return None
 
 
 def _next_generation(connection: sa.Connection, subject: str) -> int:

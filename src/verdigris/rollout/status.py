@@ -266,3 +266,6 @@ class RolloutControl(Protocol):
 
     def asked_from(self, origin: str) -> "RolloutControl":
         """The same control for somebody who asks from there, which the record says (PCI DSS 10.2.2)."""
+
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        """Erase the evidence of a rollout that has ended, and what people wrote of it. The ledger says so before. Needs a reason."""

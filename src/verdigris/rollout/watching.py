@@ -46,6 +46,8 @@ class Watch:
         self.split: Split | None = None
         self.in_force: InForce | None = None
         self.doubt: str | None = None
+        self.unasked: Split | None = None
+        """What the proxy said that is in doubt: a weight that nobody asked it for."""
         self.reference: Reference | None = None
         self.judgement: LiveJudgement | None = None
         self.changes = 0
@@ -59,6 +61,8 @@ class Watch:
         """Of the baseline and of the candidate, over the same windows."""
         self.failed_before = (0, 0)
         self.looks = 0
+        self.lost: str | None = None
+        """What of its evidence is gone: it cannot be judged on as if it had never been."""
         self._judging: Judging | None = None
         self._next_unix_s = 0
         self._traced_by_window: list[tuple[int, int, int]] = []
@@ -106,7 +110,7 @@ class Watch:
 
     async def put_in_force(self, wanted: InForce) -> str | None:
         """Apply something else from now on. Returns None when the proxy says that it is in force, else what it says."""
-        self.in_force = self.doubt = None
+        self.in_force = self.doubt = self.unasked = None
         give_up_s = self.around.clock.monotonic_s() + self.plan.traffic.lease_s
         answer = "it does not tell"
         while self.around.clock.monotonic_s() < give_up_s:
@@ -202,6 +206,7 @@ class Watch:
         if self.in_force is not None and not split.routing.agrees_with(self.in_force.routing):
             asked, says = self.in_force.routing.candidate_percent, split.routing.candidate_percent
             self.doubt = f"the proxy says that {says:g} % go to the candidate, and {asked:g} % were asked for"
+            self.unasked = split
 
     def _unseen(self, why: str) -> None:
         silent_s = self.around.clock.monotonic_s() - self._observed_s
@@ -236,7 +241,7 @@ class Watch:
         windows = Windows(observation.window_s, tuple(w for w in seen if w.baseline.traces.traces))
         proxied_of = [self.counters.between(w.start_unix_s, w.start_unix_s + observation.window_s) for w in windows.windows]
         self.reference = await self.around.offload(learn, windows, self.plan.objectives, proxied_of)
-        self._judging, self.judgement = Judging(self.plan, self.reference), None
+        self._judging, self.judgement, self.lost = Judging(self.plan, self.reference), None, None
         _, _, *failed = self.counters.totals
         self.failed_before = (failed[0], failed[1])
         return None
@@ -257,14 +262,20 @@ class Watch:
             if closed:
                 await self._judge()
 
-    def remember(self, looks: Sequence[tuple[int, int, bytes]], reference: bytes | None, reference_after: int) -> None:
-        """What an earlier guard saw: its evidence, judged again from the look that followed the reference."""
+    def remember(self, looks: Sequence[tuple[int, int, bytes | None]], reference: bytes | None, reference_after: int) -> None:
+        """What an earlier guard saw: its evidence, judged again from the look that followed the reference. What is gone is in `lost`."""
+        if looks:
+            self.looks = looks[-1][0]  # also where they cannot be judged: another one gets another number
         if reference is None:
+            return
+        gone = [number for number, _, evidence in looks if number > reference_after and evidence is None]
+        if gone:
+            self.lost = f"{len(gone)} of the {len(looks)} looks it was judged by are gone or were changed, the first of them look {gone[0]}"
             return
         self.reference = Reference.from_bytes(reference)
         self._judging = Judging(self.plan, self.reference)
         for number, until, evidence in looks:
-            if number > reference_after:
+            if number > reference_after and evidence is not None:
                 self._fold(Look.from_bytes(evidence))
             self.looks, self._next_unix_s = number, until
         self.judgement = self._judging.judgement() if self.looks else None

@@ -52,7 +52,7 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Asked(BaseModel):
-    """The body of hold, resume, abort and commit; it may be left out."""
+    """The body of hold, resume, abort, commit and erase; it may be left out where no reason is needed."""
 
     model_config = ConfigDict(extra="forbid")
     reason: str = Field(default="", max_length=wire.REASON_CHARS_MAX)
@@ -182,6 +182,7 @@ def _add_changing(app: FastAPI, control: RolloutControl, operator: Callable[...,
     act("resume", "Go on after a hold.")
     act("abort", "Back to the baseline, now. Never refused while the rollout runs.")
     act("commit", "End the bake now and make the candidate the durable default.")
+    act("erase", "Erase the evidence of a rollout that has ended, and what people wrote of it. Needs a reason.")
 
 
 _PLAN_BODY: dict[str, Any] = {

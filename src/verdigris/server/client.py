@@ -173,6 +173,10 @@ class RemoteControl:
         """This one."""
         return self
 
+    async def erase(self, rollout_id: str, actor: str, reason: str) -> RolloutStatus:
+        """Erase the evidence of a rollout that has ended."""
+        return await self._act("erase", rollout_id, actor, reason, again=True)
+
     async def watch(self, rollout_id: str) -> AsyncIterator[RolloutStatus]:
         """Its status whenever it changes, at least once a second, until it has ended.
 

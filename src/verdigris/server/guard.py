@@ -23,6 +23,7 @@ from verdigris.ledger.statement import key_id
 from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
+from verdigris.rollout.at_rest import Looking
 from verdigris.rollout.control import GuardControl
 from verdigris.rollout.journal import Act
 from verdigris.rollout.position import Position
@@ -46,10 +47,11 @@ from verdigris.telemetry.receiver.intake import Intake
 from verdigris.telemetry.receiver.listeners import Receiver
 from verdigris.telemetry.retention import Retention
 from verdigris.traffic.data_plane import DataPlane
-from verdigris.traffic.open import open_data_plane
+from verdigris.traffic.open import Look, open_data_plane, open_look
 
 REFUSALS_EVERY_S = 5.0
 ENTER_EVERY_S = 5.0
+ERASE_EVERY_S = 60.0
 KEEP_SPANS_S = 600
 """While rollouts run, so much is kept whatever the retention says: their windows are still being read."""
 
@@ -120,6 +122,8 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         for background in (
             refusals.run(),
             _entering(records, name),
+            _erasing(records, name, clock),
+            Looking(records, name, _read_canonical, _open_look, clock.now_unix_s).run(),
             *([Witnessing(records.ledger.log, settings.ledger.witnesses).run()] if records.ledger is not None else []),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
@@ -226,6 +230,20 @@ async def _entering(records: Records, guard: str) -> None:
         await asyncio.sleep(ENTER_EVERY_S)
 
 
+async def _erasing(records: Records, guard: str, clock: GuardClock) -> None:
+    """Erase the evidence of rollouts whose plan's retention has passed, for ever."""
+    while True:
+        try:
+            erased = await asyncio.to_thread(records.erase_due, guard, clock.now_unix_s())
+            if erased:
+                log.info("%d pieces of evidence were erased: their retention has passed", erased)
+        except VerdigrisError as error:
+            log.warning("evidence whose retention has passed was not erased, next try in %.0f s: %s", ERASE_EVERY_S, error)
+        except Exception:  # the next sweep comes
+            log.exception("evidence whose retention has passed was not erased, next try in %.0f s", ERASE_EVERY_S)
+        await asyncio.sleep(ERASE_EVERY_S)
+
+
 @contextlib.asynccontextmanager
 async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
@@ -272,6 +290,13 @@ def _opener(bind: str | None) -> OpenPlane:
             yield plane
 
     return open_plane
+
+
+@contextlib.asynccontextmanager
+async def _open_look(plan: Plan) -> AsyncIterator[Look]:
+    settings = resolve_secrets(plan.traffic.settings, os.environ)
+    async with open_look(replace(plan, traffic=replace(plan.traffic, settings=settings))) as look:
+        yield look
 
 
 def records_url(settings: GuardSettings) -> str:

@@ -49,11 +49,7 @@ class EnvoyDataPlane:
 
     async def observe(self) -> Split | None:
         """What Envoy says is in force; None when it does not answer. Raises: NotOurConfiguration."""
-        try:
-            in_force = read_runtime(self._settings, await self._admin.runtime())
-            return None if in_force is None else await self._split(in_force)
-        except AdminUnreachable:
-            return None
+        return await observed(self._settings, self._admin)
 
     async def apply(self, generation: int, routing: Routing, lease_s: float) -> Split | None:
         """Lease `routing`, counted from now. Returns None with nothing sent when Envoy cannot be read.
@@ -162,25 +158,11 @@ class EnvoyDataPlane:
             with contextlib.suppress(AdminUnreachable):
                 in_force = read_runtime(self._settings, await self._admin.runtime())
                 if in_force is not None and (wanted(in_force) or now_s() >= give_up_s):
-                    return await self._split(in_force)
+                    return await _split(self._settings, self._admin, in_force)
             if now_s() >= give_up_s:
                 return None
             await asyncio.sleep(POLL_S[min(looks, len(POLL_S) - 1)])
             looks += 1
-
-    async def _split(self, in_force: InForce) -> Split:
-        counted = await self._admin.counted(self._settings)
-        baseline, candidate = counted[self._settings.baseline.slot], counted[self._settings.candidate.slot]
-        return Split(
-            routing=in_force.routing,
-            generation=in_force.generation,
-            committed=in_force.committed,
-            baseline_requests=baseline.requests,
-            candidate_requests=candidate.requests,
-            baseline_failures=baseline.failures,
-            candidate_failures=candidate.failures,
-            clock_offset_s=self._admin.clock_offset_s,
-        )
 
     # -- refusing -------------------------------------------------------------------------------------------------------------
 
@@ -208,6 +190,30 @@ class EnvoyDataPlane:
     def _refuse(self, generation: int, newest: int) -> None:
         msg = f"generation {generation} is over: the newest is {newest}; nothing was changed, observe again"
         raise StaleGeneration(msg, newest)
+
+
+async def observed(settings: EnvoySettings, admin: EnvoyAdmin) -> Split | None:
+    """What Envoy says is in force; None when it does not answer. Raises: NotOurConfiguration."""
+    try:
+        in_force = read_runtime(settings, await admin.runtime())
+        return None if in_force is None else await _split(settings, admin, in_force)
+    except AdminUnreachable:
+        return None
+
+
+async def _split(settings: EnvoySettings, admin: EnvoyAdmin, in_force: InForce) -> Split:
+    counted = await admin.counted(settings)
+    baseline, candidate = counted[settings.baseline.slot], counted[settings.candidate.slot]
+    return Split(
+        routing=in_force.routing,
+        generation=in_force.generation,
+        committed=in_force.committed,
+        baseline_requests=baseline.requests,
+        candidate_requests=candidate.requests,
+        baseline_failures=baseline.failures,
+        candidate_failures=candidate.failures,
+        clock_offset_s=admin.clock_offset_s,
+    )
 
 
 @contextlib.asynccontextmanager

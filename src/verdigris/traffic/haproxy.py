@@ -77,22 +77,34 @@ class HaproxyDataPlane:
 
     async def observe(self) -> Split | None:
         """What is in force now, in HAProxy's own words. None when it changed while it was read."""
-        self._refuse_closed()
-        durable = await self._durable()
         for_restart = await asyncio.to_thread(read_file, self._names.map_file)
-        row = None if durable.lease is None else await self._row(durable.lease)
-        now_unix_s = time.time()
-        counted = {slot: await self._counted(slot) for slot in (self._baseline, self._candidate)}
-        if await self._durable() != durable:
+        found = await self._read()
+        if found is None:
             return None
+        durable, split = found
         if for_restart.default != durable.default:
             msg = (
                 f"HAProxy's default is {durable.default!r}, but it would start again with {for_restart.default!r} from "
                 f"{self._names.map_file}; return to the baseline, or commit again, and both are the same"
             )
             raise TrafficError(msg)
+        return split
+
+    async def look(self) -> Split | None:
+        """As `observe`, whatever HAProxy would start again with: what is in force although somebody changed it behind our back."""
+        found = await self._read()
+        return None if found is None else found[1]
+
+    async def _read(self) -> tuple[Durable, Split] | None:
+        self._refuse_closed()
+        durable = await self._durable()
+        row = None if durable.lease is None else await self._row(durable.lease)
+        now_unix_s = time.time()
+        counted = {slot: await self._counted(slot) for slot in (self._baseline, self._candidate)}
+        if await self._durable() != durable:
+            return None
         in_force = row if row is not None and _counts(row, now_unix_s) else None
-        return Split(
+        return durable, Split(
             routing=self._routing(durable, in_force),
             generation=None if in_force is None else durable.lease,
             committed=durable.default == self._candidate,
