@@ -19,6 +19,7 @@ from pathlib import Path
 
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import Kind, Value
+from verdigris.ledger.ledger import Ledger
 from verdigris.ledger.statement import key_id
 from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
@@ -34,7 +35,8 @@ from verdigris.server.actors import read_actors
 from verdigris.server.api import make_api
 from verdigris.server.ledger_of import ledger_opener
 from verdigris.server.serving import Serving, TlsFiles, serve_api
-from verdigris.server.settings import GuardSettings
+from verdigris.server.settings import GuardSettings, LedgerSettings
+from verdigris.server.stamping import Stamping
 from verdigris.server.unix_socket import SOCKET_NAME
 from verdigris.server.witnessing import Witnessing
 from verdigris.telemetry.chdb_store import ChdbStore
@@ -58,6 +60,20 @@ class CannotStart(VerdigrisError):
     """The guard cannot use its state folder. Safe: nothing was started."""
 
 
+class Outside:
+    """Who is asked to remember the ledger's head, and who to stamp it with a time."""
+
+    def __init__(self, ledger: Ledger, settings: LedgerSettings) -> None:
+        """Nobody is asked yet."""
+        self._log = ledger.log
+        self.witnessing = Witnessing(ledger.log, settings.witnesses)
+        self.stamping = Stamping(ledger.log, settings.timestamps, settings.timestamp_every_s)
+
+    def health(self) -> Mapping[str, object]:
+        """How many entries there are, and who does not answer."""
+        return {"entries": self._log.size, "witnesses_failing": len(self.witnessing.failing), **self.stamping.health()}
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A running guard."""
@@ -69,10 +85,11 @@ class Guard:
     telemetry: LiveTelemetry
     acting: Acting
     serving: Serving
+    outside: Outside | None
 
     def health(self) -> Mapping[str, object]:
         """How it is, for anyone who can connect: counts and states, no names of people and no secrets."""
-        return _health(self.name, self.telemetry, self.acting) | {"otlp": _ports(self.receiver)}
+        return _health(self.name, self.telemetry, self.acting, self.outside) | {"otlp": _ports(self.receiver)}
 
 
 @contextlib.asynccontextmanager
@@ -113,10 +130,11 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             takeover_after_s,
         )
         control = GuardControl(records, acting, load_plan, _read_canonical)
+        outside = None if records.ledger is None else Outside(records.ledger, settings.ledger)
         for background in (
             refusals.run(),
             _entering(records, name),
-            *([Witnessing(records.ledger.log, settings.ledger.witnesses).run()] if records.ledger is not None else []),
+            *([] if outside is None else [outside.witnessing.run(), outside.stamping.run()]),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
             await stack.enter_async_context(_beside(background))
@@ -127,13 +145,15 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         await receiver.start()
         await stack.enter_async_context(acting.running(_dbos_url(settings)))
         app = make_api(
-            control, lambda: _health(name, telemetry, acting) | {"otlp": _ports(receiver)}, read_actors(settings.api.actors, "local")
+            control,
+            lambda: _health(name, telemetry, acting, outside) | {"otlp": _ports(receiver)},
+            read_actors(settings.api.actors, "local"),
         )
         api = settings.api
         serving = await stack.enter_async_context(
             serve_api(app, Path(api.unix_socket) if api.unix_socket else folder / SOCKET_NAME, _host_port(api.address), _api_tls(settings))
         )
-        yield Guard(name, settings, control, receiver, telemetry, acting, serving)
+        yield Guard(name, settings, control, receiver, telemetry, acting, serving, outside)
         log.info("stopping; leases end by themselves, and the baseline has the traffic until a guard runs again")
         await refusals.note(Kind.GUARD_STOPPED, f"guard {name} was stopped", {})
 
@@ -305,7 +325,7 @@ def _ports(receiver: Receiver) -> dict[str, object]:
     return {"grpc_port": receiver.grpc_port, "http_port": receiver.http_port}
 
 
-def _health(name: str, telemetry: LiveTelemetry, acting: Acting) -> dict[str, object]:
+def _health(name: str, telemetry: LiveTelemetry, acting: Acting, outside: Outside | None) -> dict[str, object]:
     seen = telemetry.health()
     fields = {
         f.name: getattr(seen, f.name) for f in dataclasses.fields(seen) if f.name not in {"refused_by_sender", "baseline", "candidate"}
@@ -315,6 +335,7 @@ def _health(name: str, telemetry: LiveTelemetry, acting: Acting) -> dict[str, ob
         "telemetry": fields | {"store": seen.store.value},
         "rollouts": {rollout_id: _position(driver.position) for rollout_id, driver in acting.drivers.items()},
         "cannot_resume": dict(acting.refused),
+        "ledger": {} if outside is None else dict(outside.health()),
     }
 
 
