@@ -1,8 +1,9 @@
 """The record of several guards in PostgreSQL, audited by its address: every command, with rights to read only, and no password in sight."""
 
+import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,16 @@ from tests.unit.test_driver import rolled_out
 from tests.unit.test_plan_cli import verdigris
 
 from verdigris.audit.record import open_record
+from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.signing import new_key
+from verdigris.ledger.statement import Outcome
 from verdigris.ledger.timestamp import Authority
 from verdigris.rollout.records import Records
 from verdigris.server.guard import records_url
 from verdigris.server.ledger_of import ledger_opener
 from verdigris.server.settings import GuardSettings, LedgerSettings
 from verdigris.server.stamping import Stamping
+from verdigris.server.verifying import Verifying, log_in_tables
 
 ROOT = Issuer.root("a root")
 
@@ -157,6 +161,24 @@ def test_the_keys_of_all_guards_are_beside_the_log(shared: Shared) -> None:
     opened(shared.settings).close()
     with open_record(shared.url) as record:
         assert [str(key) for key in record.keys] == [shared.key]
+
+
+def test_a_guard_verifies_its_log_in_the_database(shared: Shared) -> None:
+    records = opened(shared.settings)
+    ledger = records.ledger
+    assert ledger is not None
+    told: list[tuple[Kind, Mapping[str, Value], Outcome]] = []
+
+    async def note(kind: Kind, _: str, values: Mapping[str, Value], __: Mapping[str, object], outcome: Outcome) -> bool:
+        told.append((kind, values, outcome))
+        return True
+
+    command = log_in_tables(str(shared.settings.database_url), [shared.key])
+    found = asyncio.run(Verifying(ledger, command, note, 3600).verify())
+    size = ledger.log.size
+    records.close()
+    assert (found.entries, found.problems) == (size, 0)
+    assert told == [(Kind.LEDGER_VERIFIED, {"entries": size, "problems": 0}, Outcome.DONE)]
 
 
 @pytest.mark.parametrize(

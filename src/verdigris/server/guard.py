@@ -19,8 +19,7 @@ from pathlib import Path
 
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import Kind, Value
-from verdigris.ledger.ledger import Ledger
-from verdigris.ledger.statement import key_id
+from verdigris.ledger.statement import Outcome, key_id
 from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
@@ -33,12 +32,11 @@ from verdigris.rollout.surroundings import Settled, Surroundings, TelemetryState
 from verdigris.rollout.workflow import Acting, OpenPlane
 from verdigris.server.actors import read_actors
 from verdigris.server.api import make_api
+from verdigris.server.keeping import Keeping
 from verdigris.server.ledger_of import ledger_opener
 from verdigris.server.serving import Serving, TlsFiles, serve_api
-from verdigris.server.settings import GuardSettings, LedgerSettings
-from verdigris.server.stamping import Stamping
+from verdigris.server.settings import GuardSettings
 from verdigris.server.unix_socket import SOCKET_NAME
-from verdigris.server.witnessing import Witnessing
 from verdigris.telemetry.chdb_store import ChdbStore
 from verdigris.telemetry.clock import GuardClock
 from verdigris.telemetry.live import LiveTelemetry
@@ -60,20 +58,6 @@ class CannotStart(VerdigrisError):
     """The guard cannot use its state folder. Safe: nothing was started."""
 
 
-class Outside:
-    """Who is asked to remember the ledger's head, and who to stamp it with a time."""
-
-    def __init__(self, ledger: Ledger, settings: LedgerSettings) -> None:
-        """Nobody is asked yet."""
-        self._log = ledger.log
-        self.witnessing = Witnessing(ledger.log, settings.witnesses)
-        self.stamping = Stamping(ledger.log, settings.timestamps, settings.timestamp_every_s)
-
-    def health(self) -> Mapping[str, object]:
-        """How many entries there are, and who does not answer."""
-        return {"entries": self._log.size, "witnesses_failing": len(self.witnessing.failing), **self.stamping.health()}
-
-
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A running guard."""
@@ -85,11 +69,11 @@ class Guard:
     telemetry: LiveTelemetry
     acting: Acting
     serving: Serving
-    outside: Outside | None
+    keeping: Keeping | None
 
     def health(self) -> Mapping[str, object]:
         """How it is, for anyone who can connect: counts and states, no names of people and no secrets."""
-        return _health(self.name, self.telemetry, self.acting, self.outside) | {"otlp": _ports(self.receiver)}
+        return _health(self.name, self.telemetry, self.acting, self.keeping) | {"otlp": _ports(self.receiver)}
 
 
 @contextlib.asynccontextmanager
@@ -130,11 +114,13 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             takeover_after_s,
         )
         control = GuardControl(records, acting, load_plan, _read_canonical)
-        outside = None if records.ledger is None else Outside(records.ledger, settings.ledger)
+        keeping = None if records.ledger is None else Keeping(records.ledger, settings, folder, refusals.note)
+        if records.ledger is not None:
+            records.ledger.doubt = records.doubted()
         for background in (
             refusals.run(),
             _entering(records, name),
-            *([] if outside is None else [outside.witnessing.run(), outside.stamping.run()]),
+            *(() if keeping is None else keeping.background()),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
             await stack.enter_async_context(_beside(background))
@@ -146,14 +132,14 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         await stack.enter_async_context(acting.running(_dbos_url(settings)))
         app = make_api(
             control,
-            lambda: _health(name, telemetry, acting, outside) | {"otlp": _ports(receiver)},
+            lambda: _health(name, telemetry, acting, keeping) | {"otlp": _ports(receiver)},
             read_actors(settings.api.actors, "local"),
         )
         api = settings.api
         serving = await stack.enter_async_context(
             serve_api(app, Path(api.unix_socket) if api.unix_socket else folder / SOCKET_NAME, _host_port(api.address), _api_tls(settings))
         )
-        yield Guard(name, settings, control, receiver, telemetry, acting, serving, outside)
+        yield Guard(name, settings, control, receiver, telemetry, acting, serving, keeping)
         log.info("stopping; leases end by themselves, and the baseline has the traffic until a guard runs again")
         await refusals.note(Kind.GUARD_STOPPED, f"guard {name} was stopped", {})
 
@@ -202,13 +188,15 @@ class _Refusals:
             before, _ = self._counts.get((sender, reason), (0, ""))
             self._counts[sender, reason] = (before + spans, example)
 
-    async def note(self, kind: Kind, text: str, values: Mapping[str, Value], data: Mapping[str, object] | None = None) -> bool:
+    async def note(
+        self, kind: Kind, text: str, values: Mapping[str, Value], data: Mapping[str, object] | None = None, outcome: Outcome = Outcome.DONE
+    ) -> bool:
         """One entry of the guard's journal. It is not what a rollout stands on: where it cannot be written, that is logged.
 
         Returns: whether it was written.
         """
         try:
-            act = Act(kind, f"guard {self._guard}", text, data or {}, values)
+            act = Act(kind, f"guard {self._guard}", text, data or {}, values, outcome=outcome)
             await asyncio.to_thread(self._records.note_guard, self._guard, self._clock.now_unix_s(), act)
         except RecordsUnavailable as error:
             log.warning("%s", error)
@@ -325,7 +313,7 @@ def _ports(receiver: Receiver) -> dict[str, object]:
     return {"grpc_port": receiver.grpc_port, "http_port": receiver.http_port}
 
 
-def _health(name: str, telemetry: LiveTelemetry, acting: Acting, outside: Outside | None) -> dict[str, object]:
+def _health(name: str, telemetry: LiveTelemetry, acting: Acting, keeping: Keeping | None) -> dict[str, object]:
     seen = telemetry.health()
     fields = {
         f.name: getattr(seen, f.name) for f in dataclasses.fields(seen) if f.name not in {"refused_by_sender", "baseline", "candidate"}
@@ -335,7 +323,7 @@ def _health(name: str, telemetry: LiveTelemetry, acting: Acting, outside: Outsid
         "telemetry": fields | {"store": seen.store.value},
         "rollouts": {rollout_id: _position(driver.position) for rollout_id, driver in acting.drivers.items()},
         "cannot_resume": dict(acting.refused),
-        "ledger": {} if outside is None else dict(outside.health()),
+        "ledger": {} if keeping is None else dict(keeping.health()),
     }
 
 

@@ -32,6 +32,7 @@ SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 SECRET_BYTES_MAX = 65_536
 PASSWORD_IN_URL = re.compile(r"://[^/@\s:]*:[^@\s]+@")
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+VERIFY_EVERY_S = 86_400.0
 STAMP_EVERY_S = 3_600.0
 STAMP_EVERY_S_MIN = 60.0
 """Each stamp is kept, with about six kilobytes; so often at most."""
@@ -63,6 +64,7 @@ class LedgerSettings:
     witnesses: tuple[Witness, ...] = ()
     timestamps: tuple[Authority, ...] = ()
     timestamp_every_s: float = STAMP_EVERY_S
+    verify_every_s: float = VERIFY_EVERY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,12 @@ class _Ledger(_Part):
     timestamp_every_s: float = Field(
         default=STAMP_EVERY_S, ge=STAMP_EVERY_S_MIN, le=31_536_000, description="how often each is asked, if the log has grown"
     )
+    verify_every_s: float = Field(
+        default=VERIFY_EVERY_S,
+        ge=60,
+        le=31_536_000,
+        description="how often the guard verifies its whole ledger, beside once when it starts",
+    )
 
     @field_validator("signer_key", "trusted")
     @classmethod
@@ -361,6 +369,7 @@ def _ledger(asked: _Ledger, folder: Path) -> LedgerSettings:
         witnesses=tuple(Witness(one.url, VerifierKey.parse(one.key), folder / one.ca if one.ca else None) for one in asked.witnesses),
         timestamps=tuple(_authority(one, number, folder) for number, one in enumerate(asked.timestamps)),
         timestamp_every_s=asked.timestamp_every_s,
+        verify_every_s=asked.verify_every_s,
     )
 
 
