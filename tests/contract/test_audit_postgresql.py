@@ -79,7 +79,7 @@ def contents(owner: str) -> list[object]:
     """Everything that the ledger and the evidence have in the database."""
     engine = sa.create_engine(owner)
     with engine.connect() as connection:
-        found = []
+        found: list[object] = []
         for table in ("ledger_files", "ledger_head", "ledger_commits", "ledger_keys", "evidence", "journal", "guard_journal"):
             found += [sorted(map(repr, connection.execute(sa.text(f"SELECT * FROM verdigris_{table}"))))]
     engine.dispose()
@@ -89,7 +89,7 @@ def contents(owner: str) -> list[object]:
 def test_every_command_takes_the_address(shared: Shared, tmp_path: Path) -> None:
     before = contents(shared.owner)
     at = ("--state", shared.url)
-    given = ["--key", shared.key, "--stamp-roots", shared.roots]
+    given: list[str | Path] = ["--key", shared.key, "--stamp-roots", shared.roots]
     code, out, err = verdigris("audit", "verify", *at, *given)
     assert (code, err) == (0, "")
     assert "was there at" in out

@@ -414,7 +414,20 @@ def test_a_pack_shows_that_its_entries_were_stamped_and_continue_what_is_held(pl
     assert says(verify_pack(pack, [key]).not_proven, "what 1 time stamps say: no root")
     with zipfile.ZipFile(pack) as files:
         files.extractall(tmp_path / "unpacked")
-    command = [sys.executable, "-I", "verify.py", "pack", ".", "--key", key, "--stamp-roots", roots, "--checkpoint", early, "--json"]
+    command = [
+        sys.executable,
+        "-I",
+        "verify.py",
+        "pack",
+        ".",
+        "--key",
+        key,
+        "--stamp-roots",
+        str(roots),
+        "--checkpoint",
+        str(early),
+        "--json",
+    ]
     done = subprocess.run(command, cwd=tmp_path / "unpacked", capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["proven"] == report.proven
@@ -460,7 +473,7 @@ def test_an_auditor_has_the_head_stamped_by_an_authority_of_his_own(
     assert "127.0.0.1 has stamped the head of" in out
     assert sorted(str(file) for file in state.rglob("*")) == before
     head = next(iter(mine.glob("*.checkpoint")))
-    given = ["--stamps", mine, "--stamp-roots", roots, "--checkpoint", head, "--state", state]
+    given: list[str | Path] = ["--stamps", mine, "--stamp-roots", roots, "--checkpoint", head, "--state", state]
     code, out, _ = verdigris("audit", "verify", *given)
     assert code == 0
     assert "was there at" in out

@@ -1541,6 +1541,8 @@ class Story(_Part):
         self.erased: dict[str, int] = {}
         self.retired: dict[str, int] = {}
         """SHA-256 of keys that were replaced, and by which entry."""
+        self.introduced: dict[str, int] = {}
+        """SHA-256 of the keys that the ledger was opened with or rotated to, and by which entry."""
         self._first_signed: dict[str, int] = {}
         self._late: list[int] = []
         self._back: list[int] = []
@@ -1582,6 +1584,14 @@ class Story(_Part):
                 self._first_signed.setdefault(digest, index)
         if said.kind == "key.rotated":
             self._rotate(index, old, new, by)
+        if said.kind == "ledger.opened":
+            self._open(index, said.values["key"], by)
+
+    def _open(self, index: int, key: str, by: Sequence[str]) -> None:
+        if key not in by:
+            self.wrong(f"entry {index}", f"it says that the ledger is signed by {self._name(key)}, and that one has not signed it")
+            return
+        self.introduced.setdefault(key, index)
 
     def _rotate(self, index: int, old: str, new: str, by: Sequence[str]) -> None:
         where = f"entry {index}"
@@ -1594,6 +1604,7 @@ class Story(_Part):
             self.wrong(where, what)
         self.retired[old] = index
         self.retired.pop(new, None)
+        self.introduced.setdefault(new, index)
         self.report.notes.append(f"entry {index} replaced {self._name(old)} by {self._name(new)}; both signed it")
 
     def _name(self, digest: str) -> str:
@@ -1681,6 +1692,8 @@ class Story(_Part):
                 self.wrong("checkpoint", f"only a key that entry {max(replaced)} had replaced has signed it")
         if whole and not self.wrongs:
             self._proven()
+        if self._part_of is None and self.introduced:
+            self._introductions([key.digest for key in signed_by])
         report.open_rollouts = [name for name, one in self.rollouts.items() if one.ended is None]
         report.not_proven.append(
             "that what the entries say is true: their signatures show who wrote them, and the tree that nobody changed them since"
@@ -1695,6 +1708,20 @@ class Story(_Part):
             report.notes.append(f"times go back by more than {CLOCK_TOLERANCE_S} s at these entries: {listed(self._back)}")
         if self._unsynchronised:
             report.notes.append(f"{self._unsynchronised} entries have the time of a clock that nothing kept right")
+
+    def _introductions(self, signed_by: Sequence[str]) -> None:
+        """Whether every key that has signed is one that the ledger itself names: by how it was opened, or by a rotation."""
+        strangers = [one for one in dict.fromkeys((*self._first_signed, *signed_by)) if one not in self.introduced]
+        if strangers:
+            self.report.notes.append(
+                "these keys have signed, and neither the ledger's opening nor a rotation names them, so that only whoever gave them to you "
+                f"speaks for them (guards that share a ledger may have keys of their own): {listed([self._name(one) for one in strangers])}"
+            )
+        elif not self.wrongs:
+            first = min(self.introduced.values())
+            self.report.proven.append(
+                f"every key that has signed is the one that entry {first} opened the ledger with, or replaced one of those"
+            )
 
     def _proven(self) -> None:
         report = self.report
@@ -1964,7 +1991,9 @@ def _one_entry(part: _Part, index: int, entry: bytes, keys: Sequence[Key]) -> No
 class _Pack(_Part):
     """An evidence pack: one rollout's entries with their proofs, under one checkpoint."""
 
-    def __init__(self, report: Report, files: Files, keys: Sequence[Key], witnesses: Sequence[Key], roots: Sequence[Certificate]) -> None:
+    def __init__(
+        self, report: Report, files: Files, keys: Sequence[Key], witnesses: Sequence[Key], roots: Sequence[Certificate] = ()
+    ) -> None:
         super().__init__(report)
         self._files, self._keys, self._witnesses, self._roots = files, keys, witnesses, roots
         self._digests: dict[str, str] = {}
@@ -2056,7 +2085,7 @@ class _Pack(_Part):
             if self._digests[name] != files[name]:
                 self.wrong(name, "it has another SHA-256 than the manifest says: one of both was changed")
         if self.wrongs == before:
-            self.report.proven.append(f"the pack has the {len(files)} files of its manifest, unchanged, and no others")
+            self.report.proven.append(f"the pack has the {len(files)} files of its manifest, which nobody signed, and no others")
 
     def _entries(self, names: Mapping[str, int], manifest: Mapping[str, Any], head: Head, note: bytes) -> Story:
         """Each with its proof under the one checkpoint."""
