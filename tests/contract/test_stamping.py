@@ -1,5 +1,6 @@
 """A guard's ledger and real time stamping authorities: what is kept of stamps, what they prove to an auditor, and what they do not."""
 
+import asyncio
 import json
 import shutil
 import stat
@@ -31,7 +32,10 @@ from verdigris.ledger.note import Note
 from verdigris.ledger.stamps import kept
 from verdigris.ledger.storage import LogFolder
 from verdigris.ledger.timestamp import Authority, TimestampFailed, verify_stamp
+from verdigris.server.guard import open_guard
+from verdigris.server.settings import GuardSettings, LedgerSettings
 from verdigris.server.stamping import RETRY_S, Stamping
+from verdigris.telemetry.receiver.listeners import Addresses
 
 HOUR_S = 3_600.0
 ROOT = Issuer.root("a root")
@@ -147,6 +151,29 @@ def test_a_command_may_ask_in_its_own_way(authority: TimeStamping, tmp_path: Pat
     assert "ended with 3: no" in failing.failing["ask"]
 
 
+def test_a_guard_has_its_head_stamped_and_says_who_does_not_answer(authority: TimeStamping, tmp_path: Path) -> None:
+    async def runs(url: str) -> None:
+        ledger = LedgerSettings(timestamps=(asked(url), asked("http://localhost:9")))
+        async with open_guard(GuardSettings(tmp_path / "state", Addresses("127.0.0.1:0", None), ledger=ledger)) as guard:
+            assert guard.keeping is not None
+            stamping = guard.keeping.stamping
+            async with asyncio.timeout(60):
+                while not stamping.last or not stamping.failing:  # noqa: ASYNC110  # what is waited for is any state at all
+                    await asyncio.sleep(0.05)
+            told = guard.health()["ledger"]
+            assert isinstance(told, dict)
+            assert told["stamps_failing"] == ["localhost"]
+            assert list(told["stamps"]) == ["127.0.0.1"]
+            assert 0 < told["stamped_entries"] <= told["entries"]
+
+    with authority.served() as url:
+        asyncio.run(runs(url))
+    (tmp_path / "roots.pem").write_bytes(ROOT.pem)
+    code, out, _ = verdigris("audit", "verify", "--state", tmp_path / "state", "--stamp-roots", tmp_path / "roots.pem")
+    assert code == 0
+    assert "was there at" in out
+
+
 # -- what an auditor is told ----------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +227,9 @@ def test_a_log_that_does_not_continue_a_stamped_head_is_found(stamped: Path, roo
     rewritten = Log(LogFolder(tmp_path / "rewritten"), ORIGIN, signer(1))
     rewritten.append([*told(ANOTHER), *told()])
     shutil.copytree(stamped / "stamps", tmp_path / "rewritten" / "stamps")
-    found(verify_log(tmp_path / "rewritten", [KEY], stamp_roots=[roots]), "10.checkpoint", "does not continue it")
+    report = verify_log(tmp_path / "rewritten", [KEY], stamp_roots=[roots])
+    found(report, "10.checkpoint", "does not continue it")
+    assert not says(report.proven, "was there at")
     log_in(tmp_path / "short")
     report = verify_log(tmp_path / "short", [KEY], stamps=stamped / "stamps", stamp_roots=[roots])
     found(report, "20.checkpoint", "its tail was cut off")

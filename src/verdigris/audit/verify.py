@@ -96,6 +96,8 @@ LISTED_MAX = 20
 SHOWN_MAX = 120
 CHUNK_BYTES = 1 << 20
 STAMP_BYTES_MAX = 256 * 1024
+STAMP_FILES_MAX = 4_000_000
+"""Twenty authorities make so many in ten years, if each is asked once an hour."""
 STAMPED_MAX = 10_000
 """So many heads with time stamps are read, the newest; one an hour makes as many in a year."""
 CERTIFICATES_MAX = 32
@@ -663,9 +665,9 @@ def read(files: Files, name: str, limit: int) -> bytes | None:
 class Folder:
     """A folder on disk."""
 
-    def __init__(self, folder: Path, *, links: bool) -> None:
+    def __init__(self, folder: Path, *, links: bool, files_max: int = FILES_MAX) -> None:
         """`links`: whether symbolic links are followed, as on the auditor's own copy of a log."""
-        self._folder, self._links = folder, links
+        self._folder, self._links, self._files_max = folder, links, files_max
 
     def names(self) -> dict[str, int]:
         """See `Files`."""
@@ -677,7 +679,7 @@ class Folder:
                     relative, status = path.relative_to(self._folder).as_posix(), path.lstat()
                     _need(stat.S_ISREG(status.st_mode), f"{shown(relative)} is not a plain file (links are not followed)")
                     found[relative] = status.st_size
-                    _need(len(found) <= FILES_MAX, f"there are more than {FILES_MAX} files")
+                    _need(len(found) <= self._files_max, f"there are more than {self._files_max} files")
         except OSError as error:
             raise _cannot_read(error) from error
         return found
@@ -920,6 +922,8 @@ class _Log(_Part):
         super().__init__(report)
         self._files, self._keys, self._witnesses = files, keys, witnesses
         self.signed_by: list[Key] = []
+        self._right: set[str] = set()
+        """Where the stamped heads are from that this log continues."""
         self.whole = False
         """Whether the entries have the signed root: what they tell is then what the log has."""
 
@@ -948,7 +952,7 @@ class _Log(_Part):
         self._tree(head, held, stamped, each)
         _witnessed(self, [("checkpoint", head), *held], self._witnesses)
         _memory(report, head, [one.size for _, one in held], witnessed=bool(self._witnesses))
-        _times(self, stamps or self._files, stamped, roots)
+        _times(self, stamps or self._files, [one for one in stamped if one.where in self._right], roots)
 
     def _tree(self, head: Head, held: Sequence[tuple[str, Head]], stamped: Sequence[Stamped], each: Each) -> None:
         """Steps 2 and 3."""
@@ -990,7 +994,9 @@ class _Log(_Part):
             if tree.root() != one.root:
                 what = f"the log does not continue it: the first {one.size} entries are not what they were when it was signed"
                 self.wrong(where, what)
-            elif one.size and is_held:
+            elif not is_held:
+                self._right.add(where)
+            elif one.size:
                 self.report.proven.append(f"the first {one.size} entries are those of the checkpoint held in {where}")
 
 
@@ -1839,8 +1845,13 @@ def verify_log(
     return verify_log_files(
         Folder(_folder(folder), links=True), keys, witnesses=witnesses, earlier=held_checkpoints(checkpoints), origin=origin,
         evidence=None if evidence is None else Folder(_folder(evidence), links=False),
-        stamps=Folder(beside, links=False) if beside.is_dir() else None, stamp_roots=stamp_roots,
+        stamps=stamps_in(beside) if beside.is_dir() else None, stamp_roots=stamp_roots,
     )  # fmt: skip
+
+
+def stamps_in(folder: str | Path) -> Files:
+    """Time stamps and the heads that they are over, in a folder. Raises: Unreadable: it is not there."""
+    return Folder(_folder(folder), links=False, files_max=STAMP_FILES_MAX)
 
 
 def _keys(keys: Sequence[str]) -> list[Key]:

@@ -80,7 +80,7 @@ def _verified(
         return verifier.verify_log_files(
             _log_files(record, log or state), keys, witnesses=witnesses, earlier=verifier.held_checkpoints(earlier),
             evidence=None if log is not None else EvidenceFiles(record), stamp_roots=roots,
-            stamps=record.stamp_files() if stamps is None else verifier.Folder(stamps, links=False),
+            stamps=record.stamp_files() if stamps is None else verifier.stamps_in(stamps),
         )  # fmt: skip
 
 
