@@ -106,6 +106,23 @@ def test_an_audit_leaves_no_file_in_the_folder_and_disturbs_no_guard(played: Pat
     assert verdigris("audit", "verify", "--state", state)[0] == 0
 
 
+def test_an_audit_makes_and_tidies_up_nothing_in_the_log(played: Path, tmp_path: Path) -> None:
+    """A copy as a web server would serve it, without the writer's own folders; and one in which a crash has left something."""
+    served, left = tmp_path / "served", tmp_path / "left"
+    for copy in (served, left):
+        subprocess.run(["cp", "-a", played, copy], check=True)
+    for name in ("commits", "staged"):
+        shutil.rmtree(served / "ledger" / name)
+    staged = left / "ledger" / "staged" / "1-0123456789abcdef"
+    staged.write_bytes(b"left by a crash")
+    os.utime(staged, (0, 0))
+    for copy in (served, left):
+        before = sorted(map(str, copy.rglob("*")))
+        assert verdigris("audit", "verify", "--state", copy)[0] == 0
+        assert verdigris("audit", "show", "--state", copy)[0] == 0
+        assert sorted(map(str, copy.rglob("*"))) == before
+
+
 def as_nobody(folder: Path, copy: str) -> dict[str, Any]:
     """On a file system that can be written, by somebody who may not: files 0444, folders 0555."""
     state = folder / "state"
