@@ -57,6 +57,14 @@ def test_what_is_written_is_read_and_replaced_whole(opens: Opens) -> None:
     assert opens().read("tile/0/000.p/1") is None
 
 
+def test_what_was_written_under_a_path_is_listed(opens: Opens) -> None:
+    storage = opens()
+    for path in ("stamps/7.tsr", "stamps/10.tsr", "stamps/older/1.tsr", "stampsnot/1.tsr", "tile/0/000"):
+        storage.write(path, b"", durable=False)
+    assert opens().listed("stamps") == ["10.tsr", "7.tsr"]
+    assert opens().listed("stamp_") == []
+
+
 def test_a_head_only_goes_on(opens: Opens) -> None:
     for size in (1, 3, 2, 3):
         opens().advance(size, f"o\n{size}\nroot\n".encode())

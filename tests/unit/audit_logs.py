@@ -93,6 +93,10 @@ class Memory:
     def write(self, path: str, content: bytes, *, durable: bool) -> None:
         self.files[path] = content
 
+    def listed(self, folder: str) -> list[str]:
+        under = [path.removeprefix(f"{folder}/") for path in self.files if path.startswith(f"{folder}/")]
+        return sorted(name for name in under if "/" not in name)
+
     def head(self) -> bytes | None:
         return self.files.get("checkpoint")
 

@@ -40,6 +40,9 @@ class Failing:
     def read(self, path: str) -> bytes | None:
         return self.storage.read(path)
 
+    def listed(self, folder: str) -> list[str]:
+        return self.storage.listed(folder)
+
     def head(self) -> bytes | None:
         return self.storage.head()
 

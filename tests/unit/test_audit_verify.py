@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ from verdigris.ledger import entry_kinds
 from verdigris.ledger import statement as statements
 from verdigris.ledger.entry_kinds import Kind, Type
 from verdigris.ledger.log import Log
-from verdigris.ledger.statement import Clock, Outcome
+from verdigris.ledger.statement import Actor, ActorKind, Clock, Outcome
 from verdigris.ledger.storage import LogFolder
 from verdigris.times import NANO
 
@@ -589,6 +589,34 @@ def test_a_replaced_key_signs_no_checkpoint_but_the_one_of_its_replacement() -> 
 # -- the story ------------------------------------------------------------------------------------------------------------------------
 
 
+def opening(key: str, sequence: int = 1, **more: Any) -> bytes:
+    return entry(Kind.LEDGER_OPENED, sequence, None, {"key": key, "version": "0.1.0"}, **more)
+
+
+def test_the_key_that_a_ledger_was_opened_with_is_the_one_that_signs_it() -> None:
+    mine, other = read_key(KEY).digest, read_key(OTHER_KEY).digest
+    report = of([opening(mine), *told()])
+    assert report.problems == []
+    assert says(report.proven, "every key that has signed is the one that entry 0 opened the ledger with")
+    found(of([opening(other), *told()], keys=[KEY, OTHER_KEY]), "entry 0", "that one has not signed it")
+    found(of([opening(digest("a key"))]), "entry 0", "a key that was not given with --key")
+
+
+def test_a_key_that_the_ledger_does_not_name_is_told() -> None:
+    mine = read_key(KEY).digest
+    report = of([opening(mine), *told(), guard(Kind.GUARD_STARTED, 1, keys=(2,), actor=Actor(ActorKind.GUARD, digest("another")))], keys=[
+        KEY, OTHER_KEY,
+    ])  # fmt: skip
+    assert report.problems == []
+    assert says(report.notes, "these keys have signed, and neither", read_key(OTHER_KEY).digest)
+    assert not says(report.proven, "every key that has signed")
+    rotated = entry(Kind.KEY_ROTATED, 2, None, {"old": mine, "new": read_key(OTHER_KEY).digest}, keys=(1, 2))
+    after = [entry(Kind.GUARD_STOPPED, 3, None, {}, keys=(2,))]
+    report = verify_log_files(sealed([opening(mine), rotated, *after], 2), [KEY, OTHER_KEY])
+    assert report.problems == []
+    assert says(report.proven, "every key that has signed")
+
+
 def test_gaps_and_repetitions_are_named() -> None:
     of_rollout = told()
     found(of([*of_rollout[:3], *of_rollout[4:]]), "entry 3", f"in the rollout {ROLLOUT} it has number 5, and 4 is missing before it")
@@ -944,6 +972,41 @@ def test_a_pack_with_another_manifest_is_found(
 ) -> None:  # fmt: skip
     files = packed(twelve(), chosen)
     found(verify_pack(zipped(tmp_path / "pack.zip", listed(files, chosen, other)), [KEY]), where, what)
+
+
+def rewritten(folder: Path, files: Mapping[str, bytes | None], chosen: Sequence[int], other: Mapping[str, Any] | None = None) -> Report:
+    """What somebody without a key makes of a pack: other files, and a manifest that fits them, which nobody signs."""
+    whole = {name: content for name, content in {**PACK, **files}.items() if content is not None and name != "manifest.json"}
+    return verify_pack(unpacked(folder, listed(whole, list(chosen), other)), [KEY])
+
+
+def test_nothing_is_believed_because_the_manifest_says_so(tmp_path: Path) -> None:
+    middle, last = CHOSEN[4], CHOSEN[-1]
+
+    def without(index: int) -> dict[str, bytes | None]:
+        return {f"entries/{index}.json": None, f"proofs/{index}.tlog-proof": None}
+
+    report = rewritten(tmp_path / "middle", without(middle), [one for one in CHOSEN if one != middle])
+    found(report, f"entry {middle + 1}", "is missing before it")
+    # What is missing at the end is in no gap: it is said that only the whole log shows it, and that the rollout has no end here.
+    report = rewritten(tmp_path / "last", without(last), CHOSEN[:-1])
+    assert report.ok
+    assert report.open_rollouts == [ROLLOUT]
+    assert says(report.not_proven, "the log has no more entries of the rollout")
+    changed = PACK[f"entries/{middle}.json"][:-3] + b"AA" + PACK[f"entries/{middle}.json"][-1:]
+    assert rewritten(tmp_path / "changed", {f"entries/{middle}.json": changed}, CHOSEN).problems
+    moved = {f"entries/{middle}.json": PACK[f"entries/{last}.json"], f"proofs/{middle}.tlog-proof": PACK[f"proofs/{last}.tlog-proof"]}
+    found(rewritten(tmp_path / "moved", moved, CHOSEN), f"proofs/{middle}.tlog-proof", f"it is for entry {last}")
+    found(rewritten(tmp_path / "plan", {"plan.json": b"{}"}, CHOSEN), "plan.json", "it is not the plan")
+    found(rewritten(tmp_path / "rollout", {}, CHOSEN, {"rollout": ANOTHER}), "entry 1", f"this pack is of {ANOTHER}")
+    assert rewritten(tmp_path / "head", {"checkpoint": sealed(twelve(), 2).files["checkpoint"]}, CHOSEN).problems
+
+
+def test_what_only_the_manifest_speaks_for_is_told_as_not_proven(tmp_path: Path) -> None:
+    report = rewritten(tmp_path / "report", {"report.html": b"all is well", "oscal/poam.json": b"{}"}, CHOSEN)
+    assert report.ok
+    assert says(report.not_proven, "neither entries, proofs, evidence nor the plan", "which nobody signed")
+    assert not says(report.proven, "report.html")
 
 
 def test_a_pack_may_have_entries_of_the_guard_and_of_keys(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract.authorities import Issuer
 
 from verdigris.plan.identity import IdentityMatch
 from verdigris.server.settings import GuardSettings, InvalidSettings, keys, load_settings, parse_settings
@@ -69,7 +70,37 @@ def test_everything_that_can_be_said_arrives(tmp_path: Path) -> None:
     assert "pässword" not in repr(settings)
 
 
+def test_time_stamping_authorities_are_read_with_their_roots(tmp_path: Path) -> None:
+    root = Issuer.root()
+    (tmp_path / "roots.pem").write_bytes(root.pem)
+    text = """
+state_folder: x
+ledger:
+  timestamps:
+    - {url: "https://tsa.test/", roots: roots.pem, ca: ca.pem}
+    - {command: [ask, the tsa], roots: roots.pem}
+  timestamp_every_s: 600
+  verify_every_s: 3600
+"""
+    ledger = parse(text, tmp_path).ledger
+    by_url, by_command = ledger.timestamps
+    assert (by_url.url, by_url.ca, by_url.roots) == ("https://tsa.test/", tmp_path / "ca.pem", (root.certificate,))
+    assert (by_command.url, by_command.command) == (None, ("ask", "the tsa"))
+    assert (by_url.name, by_command.name) == ("tsa.test", "ask")
+    assert by_url.id != by_command.id
+    assert (ledger.timestamp_every_s, ledger.verify_every_s) == (600, 3600)
+    default = parse("state_folder: x").ledger
+    assert (default.timestamps, default.timestamp_every_s, default.verify_every_s) == ((), 3_600, 86_400)
+
+
 BAD = {
+    "state_folder: x\nledger: {timestamps: [{roots: r.pem}]}": "ledger.timestamps[0]: give either url or command",
+    "state_folder: x\nledger: {timestamps: [{url: 'http://t', command: [a], roots: r.pem}]}": "give either url or command",
+    "state_folder: x\nledger: {timestamps: [{url: 'http://t'}]}": "ledger.timestamps[0].roots: is missing",
+    "state_folder: x\nledger: {timestamps: [{url: 'http://t', roots: none.pem}]}": "ledger.timestamps[0].roots: cannot read certificates",
+    "state_folder: x\nledger: {timestamps: [{url: 'tsa.test', roots: r.pem}]}": "ledger.timestamps[0].url",
+    "state_folder: x\nledger: {timestamp_every_s: 1}": "ledger.timestamp_every_s: Input should be greater than or equal to 60",
+    "state_folder: x\nledger: {verify_every_s: 0}": "ledger.verify_every_s: Input should be greater than or equal to 60",
     "": "is empty; begin with state_folder",
     "otlp: {}": "state_folder: is missing; add it",
     "state_folder: x\notpl: {}": "line 2: otpl: there is no such setting; did you mean otlp?",

@@ -16,7 +16,11 @@ from verdigris.compliance.assess import assess
 from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
+from verdigris.ledger.checkpoint import Checkpoint
 from verdigris.ledger.entry_kinds import Kind
+from verdigris.ledger.merkle import InvalidProof, verify_consistency
+from verdigris.ledger.note import Note, verified
+from verdigris.ledger.stamps import STAMPS, Kept
 from verdigris.ledger.statement import named_evidence
 
 FORMAT = "verdigris.pack/1"
@@ -38,6 +42,10 @@ proofs/    that each is in the ledger whose head is `checkpoint` (C2SP tlog-proo
 evidence/  what entries rest on and what people wrote, by SHA-256; what is missing
            was erased, and an entry of the guard's says when and why
 plan.json  what was asked for
+
+stamps/       time stamps (RFC 3161) over earlier heads, where there are some; --stamp-roots ROOTS.pem verifies them, and so does
+              openssl ts -verify, with the first three lines of a checkpoint as data
+consistency/  that `checkpoint` continues these, and heads that somebody holds (--checkpoint EARLIER)
 
 Made from these, and signed by nobody:
 
@@ -78,8 +86,11 @@ def documents(entries: Sequence[Entry], record: Record) -> dict[str, bytes]:
     return {name: content for name, content in made.items() if content is not None}
 
 
-def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
-    """Write the pack of one rollout's entries. Returns how many files it has. Raises: CannotExport, EvidenceDamaged."""
+def write_pack(record: Record, entries: Sequence[Entry], file: Path, held: Sequence[Note] = ()) -> int:
+    """Write the pack of one rollout's entries. Returns how many files it has. `held`: earlier heads that its reader holds.
+
+    Raises: CannotExport, EvidenceDamaged.
+    """
     rollout, plan = entries[0].statement.rollout, entries[0].statement.plan
     contents: dict[str, bytes] = {"checkpoint": str(record.head).encode()}
     named = dict.fromkeys(named_by(entries, record))
@@ -91,6 +102,7 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
         blob = record.evidence(digest)
         if blob is not None:
             contents["plan.json" if digest == plan else f"evidence/{digest}"] = blob
+    contents |= _continued(record, held) | _stamped(record, entries)
     contents |= documents(entries, record)
     contents |= report_files(record, entries)
     contents["README.txt"] = _README.format(keys="\n".join(f"    {key}" for key in record.keys)).encode()
@@ -110,3 +122,41 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
         msg = f"{file} cannot be written: {error.strerror or error}"
         raise CannotExport(msg) from error
     return len(contents)
+
+
+def _continued(record: Record, held: Sequence[Note]) -> dict[str, bytes]:
+    """That the record's head continues heads that somebody holds. Raises: CannotExport: it does not; InvalidNote, NoSuchEntry."""
+    found = {}
+    for note in held:
+        verified(note, record.keys)
+        earlier, head = Checkpoint.parse(note.text), record.checkpoint
+        if not earlier.size:
+            continue  # every log continues the empty one
+        proof = record.consistency(earlier.size)
+        try:
+            verify_consistency(earlier.size, head.size, earlier.root, head.root, proof.proof)
+        except InvalidProof as error:
+            msg = (
+                f"the record does not continue the checkpoint of {earlier.size} entries that is held: {error}. Keep both as they are, and "
+                "run `verdigris audit verify` with --checkpoint"
+            )
+            raise CannotExport(msg) from error
+        if earlier.size < head.size:
+            found[f"consistency/{earlier.size}"] = str(proof).encode()
+    return found
+
+
+def _stamped(record: Record, entries: Sequence[Entry]) -> dict[str, bytes]:
+    """Of each authority the first stamp that has all of these entries under it, or else its last that has some."""
+    chosen: dict[str, Kept] = {}
+    for one in record.stamps():
+        before = chosen.get(one.authority)
+        if one.size > entries[0].index and (before is None or before.size <= entries[-1].index):
+            chosen[one.authority] = one
+    found: dict[str, bytes] = {}
+    for one in chosen.values():
+        files = record.stamp(one)
+        found |= {f"{STAMPS}/{name}": content for name, content in files.items()}
+        if files and one.size < record.checkpoint.size:
+            found[f"consistency/{one.size}"] = str(record.consistency(one.size)).encode()
+    return found

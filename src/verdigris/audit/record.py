@@ -6,22 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from verdigris.audit.errors import NoRecord, NoSuchEntry
-from verdigris.database import open_engine
+from verdigris.database import CannotBeRead, open_postgresql_to_read, open_sqlite_to_read
 from verdigris.ledger import evidence
 from verdigris.ledger.checkpoint import Checkpoint
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.evidence import EvidenceDamaged
 from verdigris.ledger.log import Hashes, read_entries
-from verdigris.ledger.merkle import inclusion_proof
+from verdigris.ledger.merkle import consistency_proof, inclusion_proof
 from verdigris.ledger.note import Note, VerifierKey, verified
 from verdigris.ledger.proof_file import ProofFile
 from verdigris.ledger.signing import KEYS_FILE, verifier_keys
 from verdigris.ledger.sql_storage import LogTables
+from verdigris.ledger.stamps import STAMPS, Kept, checkpoint_file, kept
 from verdigris.ledger.statement import Statement, opened
-from verdigris.ledger.storage import LOG_FOLDER, LogFolder, Storage
+from verdigris.ledger.storage import CHECKPOINT, LOG_FOLDER, LogFolder, Storage
+from verdigris.ledger.witness import AddCheckpoint
 
 RECORDS_FILE = "rollouts.sqlite"
 
@@ -87,6 +89,31 @@ class Record:
             raise NoSuchEntry(msg)
         return ProofFile(index, tuple(inclusion_proof(index, size, Hashes(self._storage, size))), self.head)
 
+    def consistency(self, size: int) -> AddCheckpoint:
+        """That the head continues the log of `size` entries, of which there were some. Raises: NoSuchEntry, InvalidTile."""
+        if not 0 < size <= self.checkpoint.size:
+            msg = f"the log has {self.checkpoint.size} entries: it does not continue one of {size}"
+            raise NoSuchEntry(msg)
+        hashes = Hashes(self._storage, self.checkpoint.size)
+        return AddCheckpoint(size, tuple(consistency_proof(size, self.checkpoint.size, hashes)), self.head)
+
+    def log_files(self) -> "StorageFiles":
+        """The log as the verifier reads files."""
+        return StorageFiles(self._storage)
+
+    def stamp_files(self) -> "StorageFiles":
+        """The time stamps, and the heads that they are over, as the verifier reads files."""
+        return StorageFiles(self._storage, STAMPS)
+
+    def stamps(self) -> list[Kept]:
+        """The time stamps over heads up to this one, the smallest first. Raises: LedgerUnavailable."""
+        return [one for one in kept(self._storage) if one.size <= self.checkpoint.size]
+
+    def stamp(self, one: Kept) -> dict[str, bytes]:
+        """What is kept of a stamp, by name: itself and the head that it is over; nothing where one of both is gone."""
+        found = {name: self._storage.read(f"{STAMPS}/{name}") for name in (checkpoint_file(one.size), one.file)}
+        return {name: content for name, content in found.items() if content is not None} if all(found.values()) else {}
+
     def evidence_names(self) -> list[str]:
         """The SHA-256 of every blob that is kept. Raises: NoRecord."""
         try:
@@ -104,6 +131,24 @@ class Record:
         except SQLAlchemyError as error:
             msg = f"the evidence cannot be read: {error}"
             raise NoRecord(msg) from error
+
+
+class StorageFiles:
+    """A log's bytes as the verifier reads files, wherever they are kept."""
+
+    def __init__(self, storage: Storage, folder: str = "") -> None:
+        """All, or what is directly in one folder: then the names are without it, and can be listed."""
+        self._storage, self._folder = storage, folder
+
+    def names(self) -> dict[str, int]:
+        """What was written in the folder; sizes are not told."""
+        return dict.fromkeys(self._storage.listed(self._folder), 0)
+
+    def chunks(self, name: str, limit: int) -> Iterator[bytes] | None:
+        """A file's bytes; of one that is too large so many that it cannot be right."""
+        whole = f"{self._folder}/{name}" if self._folder else name
+        content = self._storage.head() if whole == CHECKPOINT else self._storage.read(whole)
+        return None if content is None else iter((content[: limit + 1],))
 
 
 class EvidenceFiles:
@@ -127,21 +172,66 @@ class EvidenceFiles:
 
 
 @contextlib.contextmanager
-def open_record(state_folder: Path, database_url: str | None = None, trusted: Sequence[VerifierKey] = ()) -> Iterator[Record]:
-    """The record in a guard's state folder, or in the database of several guards. Raises: as `Record`."""
+def open_record(place: Path | str, trusted: Sequence[VerifierKey] = ()) -> Iterator[Record]:
+    """The record in a guard's state folder, or in the PostgreSQL of several guards by its URL; nothing is written to either.
+
+    Raises: as `Record`.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(place, Path):
+            storage, engine, keys = _in_folder(place)
+            stack.callback(engine.dispose)
+        else:
+            engine = open_postgresql_to_read(postgresql_url(place))
+            stack.callback(engine.dispose)
+            storage, keys = _in_tables(engine)
+        yield Record(storage, engine, tuple(dict.fromkeys((*keys, *trusted))))
+
+
+def is_url(text: str) -> bool:
+    """Whether a place is a database and no folder."""
+    return "://" in text
+
+
+def postgresql_url(text: str) -> sa.URL:
+    """The address of a record in PostgreSQL, without a password. Raises: NoRecord."""
     try:
-        lines = (state_folder / KEYS_FILE).read_text(encoding="utf-8")
-    except OSError as error:
-        msg = f"there is no record in {state_folder}: {error.strerror or error}. Give the guard's state folder with --state"
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError) as error:
+        msg = "this is no address of a database; write postgresql://user@host/database"
         raise NoRecord(msg) from error
-    keys = (*verifier_keys(lines), *trusted)
-    records = state_folder / RECORDS_FILE
-    if database_url is None and not (records.exists() and (state_folder / LOG_FOLDER).is_dir()):
-        msg = f"there is no record in {state_folder}: {RECORDS_FILE} or {LOG_FOLDER} is missing. Give the guard's state folder with --state"
+    if url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"}:
+        msg = f"a record is in a state folder or in PostgreSQL, not in {url.drivername!r}; write postgresql://user@host/database"
         raise NoRecord(msg)
-    engine = open_engine(database_url or f"sqlite:///{records}")
+    if url.password is not None or {"password", "passfile"} & set(url.query):
+        msg = (
+            "the address has a password in it, and everybody on this machine can read a command line. Leave it out, and put it into the "
+            "environment variable PGPASSWORD, or into a file that PGPASSFILE names"
+        )
+        raise NoRecord(msg)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _in_folder(folder: Path) -> tuple[Storage, sa.Engine, tuple[VerifierKey, ...]]:
     try:
-        storage: Storage = LogFolder(state_folder / LOG_FOLDER) if database_url is None else LogTables(engine)
-        yield Record(storage, engine, keys)
-    finally:
-        engine.dispose()
+        lines = (folder / KEYS_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        msg = f"there is no record in {folder}: {error.strerror or error}. Give the guard's state folder with --state"
+        raise NoRecord(msg) from error
+    records = folder / RECORDS_FILE
+    if not (records.exists() and (folder / LOG_FOLDER).is_dir()):
+        msg = f"there is no record in {folder}: {RECORDS_FILE} or {LOG_FOLDER} is missing. Give the guard's state folder with --state"
+        raise NoRecord(msg)
+    keys = verifier_keys(lines)
+    try:
+        return LogFolder(folder / LOG_FOLDER, to_read=True), open_sqlite_to_read(records), keys
+    except CannotBeRead as error:
+        raise NoRecord(str(error)) from error
+
+
+def _in_tables(engine: sa.Engine) -> tuple[Storage, tuple[VerifierKey, ...]]:
+    tables = LogTables(engine, to_read=True)
+    if not tables.exists():
+        msg = "there is no record in this database: no guard has made one there"
+        raise NoRecord(msg)
+    return tables, verifier_keys("\n".join(tables.keys()))

@@ -1,12 +1,13 @@
 """Verifies what a ledger of Verdigris hands to an auditor, offline: a whole log, one entry with its proof, or an evidence pack.
 
     python verify.py log FOLDER --key VKEY [--key ...] [--witness VKEY ...] [--checkpoint EARLIER ...] [--evidence FOLDER]
+                                [--stamp-roots ROOTS.pem ...]
     python verify.py proof FILE.tlog-proof ENTRY --key VKEY
-    python verify.py pack PACK.zip --key VKEY
+    python verify.py pack PACK.zip --key VKEY [--checkpoint EARLIER ...] [--stamp-roots ROOTS.pem ...]
 
-Needs Python 3.9 or newer and `cryptography`, and nothing of Verdigris: no code is shared with the writer. Take this file and the keys
-(`name+id+key`, as C2SP writes them) from somebody other than whoever hands you the log. Exit codes: 0 everything asked was proven,
-1 something is wrong, 2 the input cannot be read or the call was wrong.
+Needs Python 3.9 or newer and `cryptography` (for time stamps 42 or newer), and nothing of Verdigris: no code is shared with the writer.
+Take this file and the keys (`name+id+key`, as C2SP writes them) from somebody other than whoever hands you the log. Exit codes: 0
+everything asked was proven, 1 something is wrong, 2 the input cannot be read or the call was wrong.
 
 A log is verified in these steps; a proof and a pack in those of them that they have the files for.
 
@@ -14,14 +15,16 @@ A log is verified in these steps; a proof and a pack in those of them that they 
     2. tree       the entries, hashed anew, have the signed root; every tile is what they give
     3. memory     earlier checkpoints that the auditor holds are roots of this tree at their size
     4. witnesses  have cosigned a head, and when
-    5. entries    each is an envelope in canonical form, signed by keys that were in force, around a statement of a known kind that
+    5. time       authorities have stamped heads of this log (RFC 3161), under roots that were given
+    6. entries    each is an envelope in canonical form, signed by keys that were in force, around a statement of a known kind that
                   has nothing in it but what its kind allows
-    6. story      sequences without gaps; intended before observed; nothing after the end
-    7. evidence   blobs have the SHA-256 that they are named by; one that is not here was called erased by a later entry, which came
+    7. story      sequences without gaps; intended before observed; nothing after the end
+    8. evidence   blobs have the SHA-256 that they are named by; one that is not here was called erased by a later entry, which came
                   when every rollout that names it had ended
 
 Sources: c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles and tlog-proof; RFC 6962 section 2.1 (the tree, inclusion and
-consistency proofs); DSSE v1; in-toto Statement v1; RFC 8785 with ECMAScript's Number::toString.
+consistency proofs); DSSE v1; in-toto Statement v1; RFC 8785 with ECMAScript's Number::toString; RFC 3161, RFC 5652, RFC 5035 and RFC 5280
+(time stamps).
 
 What this file reads may have been made to harm whoever reads it. So everything has a bound, nothing is unpacked to disk, and foreign
 text is shown in ASCII only. `Refused` never leaves it: what is refused becomes a problem in the `Report`.
@@ -49,8 +52,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Callable, NamedTuple, Protocol  # noqa: UP035  # Python 3.9 cannot subscript the other Callable with a list
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
+from cryptography.x509 import (
+    BasicConstraints,
+    Certificate,
+    ExtendedKeyUsage,
+    ExtensionNotFound,
+    KeyUsage,
+    load_der_x509_certificate,
+    load_pem_x509_certificate,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 FORMAT = "verdigris.verification/1"
 PACK_FORMAT = "verdigris.pack/1"
@@ -79,6 +96,14 @@ PROBLEMS_MAX = 1_000
 LISTED_MAX = 20
 SHOWN_MAX = 120
 CHUNK_BYTES = 1 << 20
+STAMP_BYTES_MAX = 256 * 1024
+STAMP_FILES_MAX = 4_000_000
+"""Twenty authorities make so many in ten years, if each is asked once an hour."""
+STAMPED_MAX = 10_000
+"""So many heads with time stamps are read, the newest; one an hour makes as many in a year."""
+CERTIFICATES_MAX = 32
+PATH_MAX = 8
+ROOTS_BYTES_MAX = 4_000_000
 CLOCK_TOLERANCE_S = 5
 """Guards have clocks of their own: times may go back by so much from one entry to the next without a remark."""
 
@@ -97,6 +122,26 @@ WHOLE_MAX = 2**53 - 1
 LIST_MAX = 200
 NANO = 10**9
 
+SEQUENCE, SET, OCTET_STRING, GENERALIZED_TIME, CONTEXT_0 = 0x30, 0x31, 0x04, 0x18, 0xA0
+"""Tags of DER."""
+OID_SIGNED_DATA, OID_TST_INFO = bytes.fromhex("2a864886f70d010702"), bytes.fromhex("2a864886f70d0109100104")
+OID_CONTENT_TYPE, OID_MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010903"), bytes.fromhex("2a864886f70d010904")
+OID_SIGNING_CERTIFICATE, OID_SIGNING_CERTIFICATE_V2 = bytes.fromhex("2a864886f70d010910020c"), bytes.fromhex("2a864886f70d010910022f")
+OID_ED25519 = bytes.fromhex("2b6570")
+DIGESTS = {bytes.fromhex(f"60864801650304020{n}"): name for n, name in ((1, "sha256"), (2, "sha384"), (3, "sha512"))}
+HASHES: Mapping[str, Any] = {"sha256": SHA256, "sha384": SHA384, "sha512": SHA512}
+RSA_SCHEMES = frozenset(bytes.fromhex(f"2a864886f70d0101{n:02x}") for n in (1, 11, 12, 13))
+ECDSA_SCHEMES = frozenset(bytes.fromhex(f"2a8648ce3d04030{n}") for n in (2, 3, 4))
+SIGNED_DIGESTS = {
+    bytes.fromhex(f"{scheme}{n:02x}"): name
+    for scheme, first in (("2a864886f70d0101", 11), ("2a8648ce3d0403", 2))
+    for n, name in enumerate(HASHES, first)
+}
+"""The digest of signature schemes that have one of their own."""
+TIME_STAMPING, ANY_PURPOSE = ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
+UNDERSTOOD = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE})
+"""Critical extensions of an authority's certificate that are looked at here; with another one it is not believed."""
+
 _KEY_NAME = re.compile(r"[^\s+]+")
 _SIGNATURE_LINE = re.compile("\u2014 ([^\\s+]+) ([A-Za-z0-9+/]+={0,2})")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -108,6 +153,9 @@ _KIND = re.compile(r"https://verdigris\.dev/ledger/([a-z.]{1,40})/v1")
 _EVIDENCE_NAME = re.compile(r"([0-9a-f]{64})(\.gz)?")
 _ACTOR = re.compile(r"person|guard")
 _OUTCOME = re.compile(r"announced|done|refused|failed|seen")
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_STAMP_NAME = re.compile(r"([1-9][0-9]{0,18})-[0-9a-f]{8}\.tsr")
+_GENERALIZED_TIME = re.compile(rb"([0-9]{14})(?:\.[0-9]{1,9})?Z")
 _PACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -186,6 +234,10 @@ NOT_EVIDENCE = frozenset({"key", "old", "new", "judge", "erased"})
 
 class Refused(ValueError):
     """Something is not what it must be. Safe: nothing of it was believed. Stays in this file: it becomes a problem of a report."""
+
+
+class CannotTell(Exception):
+    """A time stamp is of a kind that is not verified here. Safe: it was not believed, and is not called wrong. Stays in this file."""
 
 
 class Unreadable(Exception):
@@ -617,9 +669,9 @@ def read(files: Files, name: str, limit: int) -> bytes | None:
 class Folder:
     """A folder on disk."""
 
-    def __init__(self, folder: Path, *, links: bool) -> None:
+    def __init__(self, folder: Path, *, links: bool, files_max: int = FILES_MAX) -> None:
         """`links`: whether symbolic links are followed, as on the auditor's own copy of a log."""
-        self._folder, self._links = folder, links
+        self._folder, self._links, self._files_max = folder, links, files_max
 
     def names(self) -> dict[str, int]:
         """See `Files`."""
@@ -631,7 +683,7 @@ class Folder:
                     relative, status = path.relative_to(self._folder).as_posix(), path.lstat()
                     _need(stat.S_ISREG(status.st_mode), f"{shown(relative)} is not a plain file (links are not followed)")
                     found[relative] = status.st_size
-                    _need(len(found) <= FILES_MAX, f"there are more than {FILES_MAX} files")
+                    _need(len(found) <= self._files_max, f"there are more than {self._files_max} files")
         except OSError as error:
             raise _cannot_read(error) from error
         return found
@@ -868,16 +920,20 @@ Each = Callable[[int, bytes], None]
 
 
 class _Log(_Part):
-    """Steps 1 to 4 over the files of a log."""
+    """Steps 1 to 5 over the files of a log."""
 
     def __init__(self, report: Report, files: Files, keys: Sequence[Key], witnesses: Sequence[Key]) -> None:
         super().__init__(report)
         self._files, self._keys, self._witnesses = files, keys, witnesses
         self.signed_by: list[Key] = []
+        self._right: set[str] = set()
+        """Where the stamped heads are from that this log continues."""
         self.whole = False
         """Whether the entries have the signed root: what they tell is then what the log has."""
 
-    def run(self, earlier: Sequence[tuple[str, bytes]], origin: str | None, each: Each) -> None:
+    def run(
+        self, earlier: Sequence[tuple[str, bytes]], origin: str | None, each: Each, stamps: Files | None, roots: Sequence[Certificate]
+    ) -> None:
         """`earlier`: checkpoints that the auditor holds, with where they are from."""
         report = self.report
         try:
@@ -893,19 +949,23 @@ class _Log(_Part):
         report.origin, report.size = head.origin, head.size
         report.proven.append(_signed_line(head, self.signed_by))
         held = _held(self, earlier, head, self._keys)
-        for where, one in held:
+        stamped = [] if stamps is None else _stamped(self, stamps, "", self._keys, head.origin)
+        for where, one in (*held, *((one.where, one.head) for one in stamped)):
             if one.size > head.size:
                 self.wrong(where, f"it was signed for {one.size} entries, and the log ends at {head.size}: its tail was cut off")
-        self._tree(head, held, each)
+        self._tree(head, held, stamped, each)
         _witnessed(self, [("checkpoint", head), *held], self._witnesses)
         _memory(report, head, [one.size for _, one in held], witnessed=bool(self._witnesses))
+        _times(self, stamps or self._files, [one for one in stamped if one.where in self._right], roots)
 
-    def _tree(self, head: Head, held: Sequence[tuple[str, Head]], each: Each) -> None:
+    def _tree(self, head: Head, held: Sequence[tuple[str, Head]], stamped: Sequence[Stamped], each: Each) -> None:
         """Steps 2 and 3."""
         tree, tiles, before = Tree(), _Tiles(self._files, self), self.wrongs
-        asked: dict[int, list[tuple[str, Head]]] = {}
+        asked: dict[int, list[tuple[str, Head, bool]]] = {}
         for where, one in held:
-            asked.setdefault(one.size, []).append((where, one))
+            asked.setdefault(one.size, []).append((where, one, True))
+        for two in stamped:
+            asked.setdefault(two.head.size, []).append((two.where, two.head, False))
         self._remember(tree, asked)
         bundles = 0
         while tree.size < head.size:
@@ -932,12 +992,14 @@ class _Log(_Part):
                 "are what they must be"
             )
 
-    def _remember(self, tree: Tree, asked: Mapping[int, list[tuple[str, Head]]]) -> None:
-        """Step 3, where the tree has just the size of a checkpoint that is held."""
-        for where, one in asked.get(tree.size, ()):
+    def _remember(self, tree: Tree, asked: Mapping[int, list[tuple[str, Head, bool]]]) -> None:
+        """Step 3, where the tree has just the size of a checkpoint that is held, or only stamped: then it proves nothing by itself."""
+        for where, one, is_held in asked.get(tree.size, ()):
             if tree.root() != one.root:
                 what = f"the log does not continue it: the first {one.size} entries are not what they were when it was signed"
                 self.wrong(where, what)
+            elif not is_held:
+                self._right.add(where)
             elif one.size:
                 self.report.proven.append(f"the first {one.size} entries are those of the checkpoint held in {where}")
 
@@ -991,7 +1053,319 @@ def _memory(report: Report, head: Head, held: Sequence[int], *, witnessed: bool)
         )
 
 
-# -- 5: entries ----------------------------------------------------------------------------------------------------------------------
+# -- 5: time stamps (RFC 3161) -------------------------------------------------------------------------------------------------------
+
+
+class Der(NamedTuple):
+    """An element of DER. `whole`: with its tag and length."""
+
+    tag: int
+    content: bytes
+    whole: bytes
+
+
+def read_der(data: bytes) -> list[Der]:
+    """The elements that follow on each other, with definite lengths and tags of one byte, as RFC 3161 needs. Raises: Refused."""
+    found, at = [], 0
+    while at < len(data):
+        _need(len(data) >= at + 2 and data[at] & 0x1F != 0x1F, "it is not DER: an element has no length, or a tag of many bytes")  # noqa: PLR2004
+        length, start = data[at + 1], at + 2
+        if length & 0x80:
+            start += length & 0x7F
+            length = int.from_bytes(data[at + 2 : start], "big")
+            _need(0 < start - at - 2 <= 4, "it is not DER: a length has no end, or more than four bytes")  # noqa: PLR2004
+        _need(start + length <= len(data), "it is not DER: an element is cut off")
+        found.append(Der(data[at], data[start : start + length], data[at : start + length]))
+        at = start + length
+    return found
+
+
+def _in_der(element: Der, tag: int, what: str, least: int = 1) -> list[Der]:
+    """What an element has in it. Raises: Refused: it has another tag, or fewer."""
+    _need(element.tag == tag, f"{what} is not what RFC 3161 has there")
+    within = read_der(element.content)
+    _need(len(within) >= least, f"{what} is not what RFC 3161 has there: it has too little in it")
+    return within
+
+
+class Stamp(NamedTuple):
+    """A time stamp whose signature is that of the certificate in it; whose certificate that is nobody has believed yet."""
+
+    digest: str
+    imprint: bytes
+    unix_s: int
+    signer: Certificate
+    others: tuple[Certificate, ...]
+
+
+def read_stamp(response: bytes) -> Stamp:
+    """A TimeStampResp (RFC 3161, RFC 5652). Raises: Refused: it is none, or its signature is wrong; CannotTell."""
+    _need(len(response) <= STAMP_BYTES_MAX, f"a time stamp of more than {STAMP_BYTES_MAX} bytes")
+    top = read_der(response)
+    _need(len(top) == 1, "it is not one time stamp")
+    status, *token = _in_der(top[0], SEQUENCE, "the response")
+    granted = _in_der(status, SEQUENCE, "its status")[0].content
+    _need(granted in {b"\x00", b"\x01"} and len(token) == 1, "it is the answer of an authority that gave no time stamp")
+    content_type, explicit = _in_der(token[0], SEQUENCE, "the token", 2)[:2]
+    _need(content_type.content == OID_SIGNED_DATA, "the token is not signed data")
+    signed = _in_der(_in_der(explicit, CONTEXT_0, "the token")[0], SEQUENCE, "the signed data", 4)
+    kind, inner = _in_der(signed[2], SEQUENCE, "what is signed", 2)[:2]
+    _need(kind.content == OID_TST_INFO, "what is signed is not a time stamp")
+    told = _in_der(inner, CONTEXT_0, "what is signed")[0]
+    _need(told.tag == OCTET_STRING, "what is signed is not a time stamp")
+    signers = _in_der(signed[-1], SET, "its signers")
+    _need(len(signers) == 1, "it has more than one signer")
+    certificates = [one for part in signed[3:-1] if part.tag == CONTEXT_0 for one in read_der(part.content)]
+    _need(0 < len(certificates) <= CERTIFICATES_MAX, f"it has no certificate, or more than {CERTIFICATES_MAX}")
+    signer, used = _signed_by(signers[0], told.content, [one.whole for one in certificates])
+    others = tuple(_certificate(one.whole) for at, one in enumerate(certificates) if at != used)
+    digest, imprint, unix_s = _tst_info(told.content)
+    return Stamp(digest, imprint, unix_s, signer, others)
+
+
+def _signed_by(info: Der, content: bytes, certificates: Sequence[bytes]) -> tuple[Certificate, int]:
+    """The certificate that its one signer means, and that has signed it. Raises: Refused, CannotTell."""
+    _, named, digest_of, attributes, scheme, signature = _in_der(info, SEQUENCE, "its signer", 6)[:6]
+    _need(attributes.tag == CONTEXT_0 and signature.tag == OCTET_STRING, "its signer has signed no attributes")
+    values: dict[bytes, Der] = {}
+    for one in read_der(attributes.content):
+        name, held = _in_der(one, SEQUENCE, "an attribute", 2)[:2]
+        _need(name.content not in values, "it has an attribute twice")
+        values[name.content] = _in_der(held, SET, "an attribute")[0]
+    digest = _digest(_in_der(digest_of, SEQUENCE, "its digest's algorithm")[0].content)
+    _need(OID_CONTENT_TYPE in values and values[OID_CONTENT_TYPE].content == OID_TST_INFO, "its signer has signed something else")
+    same = OID_MESSAGE_DIGEST in values and values[OID_MESSAGE_DIGEST].content == hashlib.new(digest, content).digest()
+    _need(same, "its signer has signed other content: it was changed")
+    used = _meant(values, certificates)
+    certificate = _certificate(certificates[used])
+    if named.tag == SEQUENCE:
+        issuer, serial = _in_der(named, SEQUENCE, "its signer's name", 2)[:2]
+        _need(
+            (serial.content, issuer.whole) == _serial_and_issuer(certificates[used]),
+            "its signer has two certificates: the one that is named by its issuer is not the one that is named by its hash",
+        )
+    # What is signed is the attributes as a SET, which is how DER writes them on their own (RFC 5652 section 5.4).
+    message = bytes([SET]) + attributes.whole[1:]
+    _verify_by_certificate(
+        certificate, _in_der(scheme, SEQUENCE, "its signature's algorithm")[0].content, digest, signature.content, message
+    )
+    return certificate, used
+
+
+def _serial_and_issuer(certificate: bytes) -> tuple[bytes, bytes]:
+    """As they stand in it. Raises: Refused."""
+    fields = _in_der(_in_der(read_der(certificate)[0], SEQUENCE, "a certificate")[0], SEQUENCE, "a certificate", 4)
+    at = 1 if fields[0].tag == CONTEXT_0 else 0
+    return fields[at].content, fields[at + 2].whole
+
+
+def _meant(values: Mapping[bytes, Der], certificates: Sequence[bytes]) -> int:
+    """Which certificate the signer has named by its hash (RFC 5035, RFC 2634). Raises: Refused."""
+    if OID_SIGNING_CERTIFICATE_V2 in values:
+        first = _in_der(_in_der(values[OID_SIGNING_CERTIFICATE_V2], SEQUENCE, "what names its certificate")[0], SEQUENCE, "its names")[0]
+        named = _in_der(first, SEQUENCE, "what names its certificate")
+        digest = "sha256" if named[0].tag == OCTET_STRING else _digest(_in_der(named[0], SEQUENCE, "the algorithm")[0].content)
+        named_hash = named[0] if named[0].tag == OCTET_STRING else named[-1] if len(named) == 2 else named[1]  # noqa: PLR2004
+    else:
+        _need(OID_SIGNING_CERTIFICATE in values, "it does not say which certificate has signed it")
+        first = _in_der(_in_der(values[OID_SIGNING_CERTIFICATE], SEQUENCE, "what names its certificate")[0], SEQUENCE, "its names")[0]
+        digest, named_hash = "sha1", _in_der(first, SEQUENCE, "what names its certificate")[0]
+    for at, one in enumerate(certificates):
+        if hashlib.new(digest, one).digest() == named_hash.content:
+            return at
+    msg = "the certificate that has signed it is not in it"
+    raise Refused(msg)
+
+
+def _tst_info(content: bytes) -> tuple[str, bytes, int]:
+    """Digest, imprint and time. Raises: Refused."""
+    whole = read_der(content)
+    _need(len(whole) == 1, "what is signed is not one time stamp")
+    _, _, imprint, _, at = _in_der(whole[0], SEQUENCE, "the time stamp", 5)[:5]
+    algorithm, hashed = _in_der(imprint, SEQUENCE, "its imprint", 2)[:2]
+    match = _GENERALIZED_TIME.fullmatch(at.content) if at.tag == GENERALIZED_TIME else None
+    try:
+        unix_s = calendar.timegm(time.strptime(match[1].decode(), "%Y%m%d%H%M%S")) if match else -1
+    except ValueError:
+        unix_s = -1
+    _need(unix_s >= 0, f"its time is none: {shown(at.content)}")
+    return _digest(_in_der(algorithm, SEQUENCE, "its imprint")[0].content), hashed.content, unix_s
+
+
+def _digest(oid: bytes) -> str:
+    if oid not in DIGESTS:
+        msg = f"a digest that is not verified here (OID {oid.hex()}); `openssl ts -verify` may"
+        raise CannotTell(msg)
+    return DIGESTS[oid]
+
+
+def _certificate(der: bytes) -> Certificate:
+    try:
+        return load_der_x509_certificate(der)
+    except Exception as error:  # the library raises several kinds on what was made to break it
+        msg = f"a certificate in it cannot be read: {shown(str(error))}"
+        raise Refused(msg) from error
+
+
+def _verify_by_certificate(certificate: Certificate, scheme: bytes, digest: str, signature: bytes, message: bytes) -> None:
+    """Raises: Refused: the signature is wrong; CannotTell: it is of a kind that is not verified here."""
+    digest = SIGNED_DIGESTS.get(scheme, digest)
+    try:
+        key = certificate.public_key()
+        if isinstance(key, RSAPublicKey) and scheme in RSA_SCHEMES:
+            key.verify(signature, message, PKCS1v15(), HASHES[digest]())
+        elif isinstance(key, EllipticCurvePublicKey) and scheme in ECDSA_SCHEMES:
+            key.verify(signature, message, ECDSA(HASHES[digest]()))
+        elif isinstance(key, Ed25519PublicKey) and scheme == OID_ED25519:
+            key.verify(signature, message)
+        else:
+            msg = f"a signature of a kind that is not verified here (OID {scheme.hex()}); `openssl ts -verify` may"
+            raise CannotTell(msg)
+    except InvalidSignature as error:
+        msg = "the authority's signature is wrong: the stamp was changed, or forged"
+        raise Refused(msg) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"the authority's key cannot be used: {shown(str(error))}"
+        raise Refused(msg) from error
+
+
+def check_authority(stamp: Stamp, roots: Sequence[Certificate]) -> None:
+    """That the certificate is one for time stamps, and leads to a root, all valid at the stamp's time. Raises: Refused.
+
+    Whether one was revoked is not asked: nobody is asked anything. RFC 3161 section 2.3, RFC 5280 section 6 as far as said here.
+    """
+    usage = _extension(stamp.signer, ExtendedKeyUsage)
+    purposes = [] if usage is None else list(usage.value)
+    _need(
+        usage is not None and usage.critical and purposes == [TIME_STAMPING], "its certificate is not one for time stamps and nothing else"
+    )
+    _need(_valid_at(stamp.signer, stamp.unix_s), "its certificate was not valid at the time that it gives")
+    reached, seen = [(stamp.signer, 0)], {stamp.signer}
+    while reached:
+        below, between = reached.pop(0)
+        if below in roots:
+            return
+        for issuer in (*roots, *stamp.others):
+            # Each certificate is come by once: what was made to have many paths has at most the square of 32 signatures.
+            if issuer not in seen and between < PATH_MAX and _valid_at(issuer, stamp.unix_s) and _issued(issuer, below, between):
+                seen.add(issuer)
+                reached.append((issuer, between + 1))
+    msg = "its certificate does not lead to a root that was given"
+    raise Refused(msg)
+
+
+def _issued(issuer: Certificate, below: Certificate, between: int) -> bool:
+    """Whether one may issue certificates for time stamps, with so many authorities below it, and has issued the other."""
+    basic, usage, extended = (_extension(issuer, kind) for kind in (BasicConstraints, KeyUsage, ExtendedKeyUsage))
+    if basic is None or not basic.value.ca or (basic.value.path_length is not None and basic.value.path_length < between):
+        return False
+    if usage is not None and not usage.value.key_cert_sign:
+        return False
+    if extended is not None and not {TIME_STAMPING, ANY_PURPOSE} & set(extended.value):
+        return False
+    if any(one.critical and one.oid not in UNDERSTOOD for one in issuer.extensions):
+        return False
+    try:
+        below.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
+def _extension(certificate: Certificate, kind: Any) -> Any:
+    """An extension; None where there is none. Raises: Refused."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind)
+    except ExtensionNotFound:
+        return None
+    except Exception as error:  # as in `_certificate`
+        msg = f"a certificate's extensions cannot be read: {shown(str(error))}"
+        raise Refused(msg) from error
+
+
+def _valid_at(certificate: Certificate, unix_s: int) -> bool:
+    return certificate.not_valid_before_utc.timestamp() <= unix_s <= certificate.not_valid_after_utc.timestamp()
+
+
+class Stamped(NamedTuple):
+    """A head with stamps: the file of its checkpoint, and those of its stamps."""
+
+    where: str
+    head: Head
+    stamps: tuple[str, ...]
+
+
+def _stamped(part: _Part, files: Files, folder: str, keys: Sequence[Key], origin: str) -> list[Stamped]:
+    """The heads in a folder of stamps that the log's key has signed, the smallest first; a problem for each that it has not."""
+    try:
+        matches = [_STAMP_NAME.fullmatch(name[len(folder) :]) for name in files.names() if name.startswith(folder)]
+    except Refused as error:
+        part.wrong(folder or "stamps", error)
+        return []
+    of: dict[int, list[str]] = {}
+    for match in (one for one in matches if one):
+        of.setdefault(int(match[1]), []).append(folder + match[0])
+    sizes = sorted(of)[-STAMPED_MAX:]
+    if len(of) > len(sizes):
+        part.report.not_proven.append(
+            f"what the time stamps of the {len(of) - len(sizes)} smallest heads say: only {STAMPED_MAX} were read"
+        )
+    found = []
+    for size in sizes:
+        where = f"{folder}{size}.checkpoint"
+        try:
+            note = read(files, where, NOTE_BYTES_MAX)
+        except Refused as error:
+            part.wrong(where, error)
+            continue
+        believed = _believed(part, where, note, keys, origin)
+        if believed is not None and believed[0].size != size:
+            part.wrong(where, f"it is of {believed[0].size} entries")
+        elif believed is not None:
+            found.append(Stamped(where, believed[0], tuple(sorted(of[size]))))
+    return found
+
+
+def _times(part: _Part, files: Files, stamped: Sequence[Stamped], roots: Sequence[Certificate]) -> None:
+    """Step 5: what the stamps over these heads say, each of which is one of this log's."""
+    report, count = part.report, sum(len(one.stamps) for one in stamped)
+    if not roots:
+        report.not_proven.append(
+            f"what {count} time stamps say: no root of their authorities was given (--stamp-roots)" if count else
+            "when anything of this was there, by another clock than the guard's: there is no time stamp (RFC 3161)"
+        )  # fmt: skip
+        return
+    told: dict[str, list[tuple[int, int, str]]] = {}
+    unknown: list[str] = []
+    for one in stamped:
+        for where in one.stamps:
+            try:
+                stamp = read_stamp(read(files, where, STAMP_BYTES_MAX) or b"")
+                same = hashlib.new(stamp.digest, one.head.text.encode()).digest() == stamp.imprint
+                _need(same, f"it is not over {one.where}")
+            except CannotTell as error:
+                unknown.append(f"{where}: {error}")
+                continue
+            except Refused as error:
+                part.wrong(where, error)
+                continue
+            try:
+                check_authority(stamp, roots)
+            except Refused as error:
+                unknown.append(f"{where}: {error}")
+                continue
+            told.setdefault(shown(stamp.signer.subject.rfc4514_string()), []).append((one.head.size, stamp.unix_s, where))
+    for name, stamps in told.items():
+        (first_size, first_s, _), (size, unix_s, where) = stamps[0], stamps[-1]
+        more = f"; {len(stamps) - 1} smaller heads too, the first, of {first_size} entries, at {utc(first_s)}" if len(stamps) > 1 else ""
+        report.proven.append(f"the head of {size} entries was there at {utc(unix_s)}, as {name} has stamped ({where}){more}")
+    if unknown:
+        report.not_proven.append(f"what these time stamps say, which could not be believed: {listed(unknown)}")
+    if not told:
+        part.wrong("stamps", "roots of time stamping authorities were given, and no time stamp here is by one of them")
+
+
+# -- 6: entries ----------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -1146,7 +1520,7 @@ def _unix_nano(text: Any) -> int:
     return unix_s * NANO + (int(match[2]) if match else 0)
 
 
-# -- 6: the story --------------------------------------------------------------------------------------------------------------------
+# -- 7: the story --------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -1194,6 +1568,8 @@ class Story(_Part):
         """The last entry that calls a blob erased."""
         self.retired: dict[str, int] = {}
         """SHA-256 of keys that were replaced, and by which entry."""
+        self.introduced: dict[str, int] = {}
+        """SHA-256 of the keys that the ledger was opened with or rotated to, and by which entry."""
         self._first_signed: dict[str, int] = {}
         self._late: list[int] = []
         self._back: list[int] = []
@@ -1201,7 +1577,7 @@ class Story(_Part):
         self._newest_nano = 0
 
     def entry(self, index: int, entry: bytes) -> None:
-        """Steps 5 and 6 for one."""
+        """Steps 6 and 7 for one."""
         where = f"entry {index}"
         try:
             payload, by = read_envelope(entry, self._keys)
@@ -1243,6 +1619,14 @@ class Story(_Part):
                 self._first_signed.setdefault(digest, index)
         if said.kind == "key.rotated":
             self._rotate(index, old, new, by)
+        if said.kind == "ledger.opened":
+            self._open(index, said.values["key"], by)
+
+    def _open(self, index: int, key: str, by: Sequence[str]) -> None:
+        if key not in by:
+            self.wrong(f"entry {index}", f"it says that the ledger is signed by {self._name(key)}, and that one has not signed it")
+            return
+        self.introduced.setdefault(key, index)
 
     def _rotate(self, index: int, old: str, new: str, by: Sequence[str]) -> None:
         where = f"entry {index}"
@@ -1255,6 +1639,7 @@ class Story(_Part):
             self.wrong(where, what)
         self.retired[old] = index
         self.retired.pop(new, None)
+        self.introduced.setdefault(new, index)
         self.report.notes.append(f"entry {index} replaced {self._name(old)} by {self._name(new)}; both signed it")
 
     def _name(self, digest: str) -> str:
@@ -1345,6 +1730,8 @@ class Story(_Part):
                 self.wrong("checkpoint", f"only a key that entry {max(replaced)} had replaced has signed it")
         if whole and not self.wrongs:
             self._proven()
+        if self._part_of is None and self.introduced:
+            self._introductions([key.digest for key in signed_by])
         report.open_rollouts = [name for name, one in self.rollouts.items() if one.ended is None]
         report.not_proven.append(
             "that what the entries say is true: their signatures show who wrote them, and the tree that nobody changed them since"
@@ -1360,6 +1747,20 @@ class Story(_Part):
         if self._unsynchronised:
             report.notes.append(f"{self._unsynchronised} entries have the time of a clock that nothing kept right")
 
+    def _introductions(self, signed_by: Sequence[str]) -> None:
+        """Whether every key that has signed is one that the ledger itself names: by how it was opened, or by a rotation."""
+        strangers = [one for one in dict.fromkeys((*self._first_signed, *signed_by)) if one not in self.introduced]
+        if strangers:
+            self.report.notes.append(
+                "these keys have signed, and neither the ledger's opening nor a rotation names them, so that only whoever gave them to you "
+                f"speaks for them (guards that share a ledger may have keys of their own): {listed([self._name(one) for one in strangers])}"
+            )
+        elif not self.wrongs:
+            first = min(self.introduced.values())
+            self.report.proven.append(
+                f"every key that has signed is the one that entry {first} opened the ledger with, or replaced one of those"
+            )
+
     def _proven(self) -> None:
         report = self.report
         by = listed([shown(self._keys[digest].name) for digest in self._first_signed])
@@ -1372,11 +1773,11 @@ class Story(_Part):
             )
 
 
-# -- 7: evidence ---------------------------------------------------------------------------------------------------------------------
+# -- 8: evidence ---------------------------------------------------------------------------------------------------------------------
 
 
 def _evidence(report: Report, files: Files, folder: str, story: Story, also: frozenset[str] = frozenset()) -> None:
-    """Step 7. `folder` is empty or ends in a slash; `also` are digests whose content was verified elsewhere."""
+    """Step 8. `folder` is empty or ends in a slash; `also` are digests whose content was verified elsewhere."""
     try:
         names = [name[len(folder) :] for name in files.names() if name.startswith(folder)]
     except Refused as error:
@@ -1482,19 +1883,21 @@ def verify_tree(
 ) -> Report:  # fmt: skip
     """Steps 1 to 4 alone: also for logs of which the entries are not ours. Raises: Unreadable: a key is none."""
     report = Report("log")
-    _Log(report, files, _keys(keys), _witness_keys(witnesses)).run(earlier, origin, lambda _index, _entry: None)
+    _Log(report, files, _keys(keys), _witness_keys(witnesses)).run(earlier, origin, lambda _index, _entry: None, None, ())
     report.not_proven.append("anything of what the entries say: only that they are in the log was looked at")
     return report
 
 
 def verify_log_files(
     files: Files, keys: Sequence[str], *, witnesses: Sequence[str] = (), earlier: Sequence[tuple[str, bytes]] = (),
-    evidence: Files | None = None, origin: str | None = None,
+    evidence: Files | None = None, origin: str | None = None, stamps: Files | None = None, stamp_roots: Sequence[str | Path] = (),
 ) -> Report:  # fmt: skip
-    """All steps, over files from anywhere. `earlier`: checkpoints, with where they are from. Raises: Unreadable: a key is none."""
+    """All steps, over files from anywhere. `earlier`: checkpoints, with where they are from. `stamps`: time stamps and the heads they are
+    over; `stamp_roots`: PEM files. Raises: Unreadable: a key is none, or a file cannot be read.
+    """
     report, believed = Report("log"), _keys(keys)
     log, story = _Log(report, files, believed, _witness_keys(witnesses)), Story(report, believed)
-    log.run(earlier, origin, story.entry)
+    log.run(earlier, origin, story.entry, stamps, _roots(stamp_roots))
     if report.size is None:
         return report
     story.end(signed_by=log.signed_by, whole=log.whole)
@@ -1508,16 +1911,24 @@ def verify_log_files(
 
 def verify_log(
     folder: str | Path, keys: Sequence[str], *, witnesses: Sequence[str] = (), checkpoints: Sequence[str | Path] = (),
-    evidence: str | Path | None = None, origin: str | None = None,
+    evidence: str | Path | None = None, origin: str | None = None, stamps: str | Path | None = None,
+    stamp_roots: Sequence[str | Path] = (),
 ) -> Report:  # fmt: skip
-    """A whole log in a folder. `checkpoints`: files with earlier ones.
+    """A whole log in a folder. `checkpoints`: files with earlier ones. `stamps`: a folder; None: the one in the log's.
 
     Raises: Unreadable: a folder or file is not there, or a key is none.
     """
+    beside = _folder(folder) / "stamps" if stamps is None else _folder(stamps)
     return verify_log_files(
-        Folder(_folder(folder), links=True), keys, witnesses=witnesses, earlier=_checkpoints(checkpoints), origin=origin,
+        Folder(_folder(folder), links=True), keys, witnesses=witnesses, earlier=held_checkpoints(checkpoints), origin=origin,
         evidence=None if evidence is None else Folder(_folder(evidence), links=False),
+        stamps=stamps_in(beside) if beside.is_dir() else None, stamp_roots=stamp_roots,
     )  # fmt: skip
+
+
+def stamps_in(folder: str | Path) -> Files:
+    """Time stamps and the heads that they are over, in a folder. Raises: Unreadable: it is not there."""
+    return Folder(_folder(folder), links=False, files_max=STAMP_FILES_MAX)
 
 
 def _keys(keys: Sequence[str]) -> list[Key]:
@@ -1530,6 +1941,22 @@ def _keys(keys: Sequence[str]) -> list[Key]:
 
 def _witness_keys(keys: Sequence[str]) -> list[Key]:
     return [read_key(one, witness=True) for one in keys]
+
+
+def _roots(files: Sequence[str | Path]) -> list[Certificate]:
+    """Raises: Unreadable."""
+    found = []
+    for file in files:
+        blocks = _PEM.findall(_file(file, ROOTS_BYTES_MAX))
+        try:
+            found += [load_pem_x509_certificate(block) for block in blocks]
+        except Exception as error:  # as in `_certificate`
+            msg = f"{shown(str(file))}: a certificate in it cannot be read: {shown(str(error))}"
+            raise Unreadable(msg) from error
+        if not blocks:
+            msg = f"{shown(str(file))} has no certificate in PEM"
+            raise Unreadable(msg)
+    return found
 
 
 def _folder(folder: str | Path) -> Path:
@@ -1554,7 +1981,8 @@ def _file(file: str | Path, limit: int) -> bytes:
     return content
 
 
-def _checkpoints(files: Sequence[str | Path]) -> list[tuple[str, bytes]]:
+def held_checkpoints(files: Sequence[str | Path]) -> list[tuple[str, bytes]]:
+    """Files as `earlier` wants them: where each is from, and what is in it. Raises: Unreadable."""
     return [(shown(str(one)), _file(one, NOTE_BYTES_MAX)) for one in files]
 
 
@@ -1579,10 +2007,25 @@ def read_proof(file: bytes) -> tuple[int, list[bytes], bytes]:
     return int(number), [_base64(line) for line in lines], note
 
 
+def read_consistency(file: bytes) -> tuple[int, list[bytes], bytes]:
+    """A consistency proof, as a log sends it to a witness (tlog-witness, add-checkpoint): old size, hashes, the new checkpoint's note.
+
+    Raises: Refused.
+    """
+    _need(len(file) <= PROOF_BYTES_MAX, f"it has more than {PROOF_BYTES_MAX} bytes")
+    above_blank, blank, note = file.partition(b"\n\n")
+    _need(blank and above_blank.isascii(), "it is not a consistency proof: no empty line before a checkpoint")
+    first, *lines = above_blank.decode("ascii").split("\n")
+    word, _, number = first.partition(" ")
+    _need(word == "old" and _DECIMAL.fullmatch(number), "it does not say which size it is from (old N)")
+    _need(len(lines) <= HASHES_MAX, f"it has more than {HASHES_MAX} hashes")
+    return int(number), [_base64(line) for line in lines], note
+
+
 def verify_proof(
     proof: bytes, entry: bytes, keys: Sequence[str], *, witnesses: Sequence[str] = (), origin: str | None = None, ours: bool = True
 ) -> Report:
-    """That an entry is in a log: steps 1, 2, 4 and 5. `ours`: the entry is one of ours, and not only some bytes.
+    """That an entry is in a log: steps 1, 2, 4 and 6. `ours`: the entry is one of ours, and not only some bytes.
 
     Raises: Unreadable: a key is none.
     """
@@ -1614,7 +2057,7 @@ def verify_proof(
 
 
 def _one_entry(part: _Part, index: int, entry: bytes, keys: Sequence[Key]) -> None:
-    """Step 5 for an entry without those around it."""
+    """Step 6 for an entry without those around it."""
     try:
         payload, by = read_envelope(entry, {key.digest: key for key in keys})
         said = read_statement(payload)
@@ -1636,9 +2079,11 @@ def _one_entry(part: _Part, index: int, entry: bytes, keys: Sequence[Key]) -> No
 class _Pack(_Part):
     """An evidence pack: one rollout's entries with their proofs, under one checkpoint."""
 
-    def __init__(self, report: Report, files: Files, keys: Sequence[Key], witnesses: Sequence[Key]) -> None:
+    def __init__(
+        self, report: Report, files: Files, keys: Sequence[Key], witnesses: Sequence[Key], roots: Sequence[Certificate] = ()
+    ) -> None:
         super().__init__(report)
-        self._files, self._keys, self._witnesses = files, keys, witnesses
+        self._files, self._keys, self._witnesses, self._roots = files, keys, witnesses, roots
         self._digests: dict[str, str] = {}
 
     def run(self, earlier: Sequence[tuple[str, bytes]], origin: str | None) -> None:
@@ -1666,9 +2111,10 @@ class _Pack(_Part):
         plan = self._plan(story, manifest["rollout"])
         _evidence(report, self._files, "evidence/", story, plan)
         held = _held(self, earlier, head, self._keys)
-        self._remember(head, held)
+        known = self._remember(head, held)
         _witnessed(self, [("checkpoint", head), *held], self._witnesses)
-        _memory(report, head, [one.size for _, one in held if one.size == head.size], witnessed=bool(self._witnesses))
+        _memory(report, head, known, witnessed=bool(self._witnesses))
+        self._stamps(head, manifest["entries"])
         report.not_proven.append(
             f"that the log has no more entries of the rollout {manifest['rollout']} than these: the whole log shows it"
         )
@@ -1727,7 +2173,7 @@ class _Pack(_Part):
             if self._digests[name] != files[name]:
                 self.wrong(name, "it has another SHA-256 than the manifest says: one of both was changed")
         if self.wrongs == before:
-            self.report.proven.append(f"the pack has the {len(files)} files of its manifest, unchanged, and no others")
+            self.report.proven.append(f"the pack has the {len(files)} files of its manifest, which nobody signed, and no others")
 
     def _entries(self, names: Mapping[str, int], manifest: Mapping[str, Any], head: Head, note: bytes) -> Story:
         """Each with its proof under the one checkpoint."""
@@ -1774,16 +2220,57 @@ class _Pack(_Part):
         self.report.proven.append(f"plan.json is the plan that the entries of the rollout {rollout} name")
         return frozenset({sha256(content)})
 
-    def _remember(self, head: Head, held: Sequence[tuple[str, Head]]) -> None:
-        """Step 3, as far as a pack goes: a head of the same size is the same head."""
+    def _remember(self, head: Head, held: Sequence[tuple[str, Head]]) -> list[int]:
+        """Step 3, as far as a pack goes. Returns the sizes of those that its head was shown to continue."""
+        known = []
         for where, one in held:
-            if one.size == head.size and one.root != head.root:
-                self.wrong(where, f"it is another head of {head.size} entries: somebody signed two histories")
-            elif one.size == head.size:
-                self.report.proven.append(f"its head is the one held in {where}")
-            else:
-                what = f"that its head and the checkpoint of {one.size} entries held in {where} are of one history: the whole log shows it"
-                self.report.not_proven.append(what)
+            shown_by = self._continues(where, one, head)
+            if shown_by:
+                known.append(one.size)
+                self.report.proven.append(f"{shown_by} the one held in {where}")
+            elif shown_by is not None:
+                self.report.not_proven.append(
+                    f"that its head and the checkpoint of {one.size} entries held in {where} are of one history: the whole log shows it, "
+                    "or a pack that was exported for this checkpoint"
+                )
+        return known
+
+    def _continues(self, where: str, earlier: Head, head: Head) -> str | None:
+        """How the pack's head is shown to continue an earlier one; empty: nothing shows it; None: it does not, which is a problem."""
+        if earlier.size == head.size:
+            if earlier.root == head.root:
+                return "its head is"
+            self.wrong(where, f"it is another head of {head.size} entries: somebody signed two histories")
+            return None
+        name = f"consistency/{earlier.size}"
+        proof = self._read(name, PROOF_BYTES_MAX)
+        if proof is None or not 0 < earlier.size < head.size:
+            return ""
+        try:
+            old_size, hashes, _ = read_consistency(proof)
+            _need(old_size == earlier.size, f"it is for {old_size} entries")
+            check_consistency(earlier.size, head.size, earlier.root, head.root, hashes)
+        except Refused as error:
+            # The proof may be wrong, or one of both heads may be: whoever made the pack had both.
+            self.wrong(name, f"it does not show that the pack's head continues {where}: {error}")
+            return None
+        return f"its head continues that of {earlier.size} entries,"
+
+    def _stamps(self, head: Head, indices: Sequence[int]) -> None:
+        """Step 5: stamps over heads that the pack's head continues, and how many of its entries these have."""
+        of_this_log = []
+        for one in _stamped(self, self._files, "stamps/", self._keys, head.origin):
+            shown_by = self._continues(one.where, one.head, head)
+            if shown_by:
+                of_this_log.append(one)
+            elif shown_by is not None:
+                self.report.not_proven.append(f"that the stamped head of {one.head.size} entries ({one.where}) is one of this log")
+        before = self.wrongs
+        _times(self, self._files, of_this_log, self._roots)
+        if of_this_log and self._roots and self.wrongs == before:
+            size = of_this_log[-1].head.size
+            count = sum(index < size for index in indices)
+            self.report.proven.append(f"{count} of its {len(indices)} entries are under the stamped head of {size} entries")
 
 
 def _of_entry(index: int) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -1792,20 +2279,20 @@ def _of_entry(index: int) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def verify_pack(
     pack: str | Path, keys: Sequence[str], *, witnesses: Sequence[str] = (), checkpoints: Sequence[str | Path] = (),
-    origin: str | None = None,
+    origin: str | None = None, stamp_roots: Sequence[str | Path] = (),
 ) -> Report:  # fmt: skip
     """An evidence pack: a zip file, or the folder it was unpacked to. Raises: Unreadable: it is not there, or a key is none."""
-    report, path = Report("pack"), Path(pack)
-    believed, witness_keys, earlier = _keys(keys), _witness_keys(witnesses), _checkpoints(checkpoints)
+    report, path, roots = Report("pack"), Path(pack), _roots(stamp_roots)
+    believed, witness_keys, earlier = _keys(keys), _witness_keys(witnesses), held_checkpoints(checkpoints)
     if path.is_dir():
-        _Pack(report, Folder(path, links=False), believed, witness_keys).run(earlier, origin)
+        _Pack(report, Folder(path, links=False), believed, witness_keys, roots).run(earlier, origin)
         return report
     if not path.is_file():
         msg = f"there is no pack {shown(str(pack))}"
         raise Unreadable(msg)
     try:
         with path.open("rb") as file, closing(Zip(file)) as files:
-            _Pack(report, files, believed, witness_keys).run(earlier, origin)
+            _Pack(report, files, believed, witness_keys, roots).run(earlier, origin)
     except Refused as error:
         report.wrong("pack", error)
     except OSError as error:
@@ -1845,6 +2332,7 @@ def _parser() -> argparse.ArgumentParser:
     log = commands.add_parser("log", parents=[common], help="a whole log in a folder", allow_abbrev=False)
     log.add_argument("folder")
     log.add_argument("--evidence", metavar="FOLDER", help="blobs, named by their SHA-256, plain or with .gz")
+    log.add_argument("--stamps", metavar="FOLDER", help="time stamps and the heads they are over; default: the folder stamps in the log's")
     proof = commands.add_parser("proof", parents=[common], help="one entry with its proof", allow_abbrev=False)
     proof.add_argument("proof", metavar="FILE.tlog-proof")
     proof.add_argument("entry")
@@ -1852,6 +2340,7 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("pack", metavar="PACK.zip")
     for command in (log, pack):
         command.add_argument("--checkpoint", action="append", default=[], metavar="FILE", help="a checkpoint that you hold")
+        command.add_argument("--stamp-roots", action="append", default=[], metavar="FILE", help="PEM: what time stamps must lead to")
     return parser
 
 
@@ -1859,9 +2348,12 @@ def _asked(asked: argparse.Namespace) -> Report:
     """Raises: Unreadable."""
     common = {"witnesses": asked.witness, "origin": asked.origin}
     if asked.command == "log":
-        return verify_log(asked.folder, asked.key, checkpoints=asked.checkpoint, evidence=asked.evidence, **common)
+        return verify_log(
+            asked.folder, asked.key, checkpoints=asked.checkpoint, evidence=asked.evidence, stamps=asked.stamps,
+            stamp_roots=asked.stamp_roots, **common,
+        )  # fmt: skip
     if asked.command == "pack":
-        return verify_pack(asked.pack, asked.key, checkpoints=asked.checkpoint, **common)
+        return verify_pack(asked.pack, asked.key, checkpoints=asked.checkpoint, stamp_roots=asked.stamp_roots, **common)
     return verify_proof(_file(asked.proof, PROOF_BYTES_MAX), _file(asked.entry, ENTRY_BYTES_MAX), asked.key, **common)
 
 

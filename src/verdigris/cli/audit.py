@@ -9,8 +9,17 @@ VERIFY_EPILOG = """[bold]Examples[/]
 
   verdigris audit verify                                          # the record of the guard on this machine
   verdigris audit verify /mnt/copy/ledger --key "$(cat bank.vkey)" --checkpoint march.checkpoint
+  verdigris audit verify --stamp-roots authorities.pem            # and the time stamps beside it
+  verdigris audit verify --state postgresql://auditor@db.example/verdigris --key "$(cat bank.vkey)"
 
 [bold]Exit codes[/]: 0 nothing is wrong (what was not proven is said), 1 something is wrong, 66 there is no record.
+"""
+STAMP_EPILOG = """[bold]Examples[/]
+
+  verdigris audit stamp --url https://tsa.example/ --roots authorities.pem --output march
+  verdigris audit verify --stamps march --stamp-roots authorities.pem --checkpoint march/301.checkpoint
+
+[bold]Exit codes[/]: 0 stamped, 1 no stamp, or none by an authority under these roots, 66 there is no record, 73 a file cannot be written.
 """
 REPLAY_EPILOG = """[bold]Examples[/]
 
@@ -23,6 +32,8 @@ EXPORT_EPILOG = """[bold]Examples[/]
 
   verdigris audit export latest --output pack.zip
   unzip pack.zip -d pack && cd pack && python verify.py pack . --key "$KEY"
+
+  verdigris audit export latest --checkpoint march.checkpoint   # and that the log continues what its reader holds
 """
 POPULATION_EPILOG = """[bold]Examples[/]
 
@@ -74,18 +85,31 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-State = Annotated[Path | None, typer.Option("--state", metavar="FOLDER", help="The guard's state folder; default: .verdigris.")]
+State = Annotated[
+    str | None,
+    typer.Option(
+        "--state",
+        metavar="FOLDER|URL",
+        help="The guard's state folder (default: .verdigris), or postgresql://user@host/database (its password: PGPASSWORD, PGPASSFILE).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rollout = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Its id, a unique beginning of it, or latest.")]
 
 
 @app.command("verify", epilog=VERIFY_EPILOG)
 def verify_command(
-    log: Annotated[Path | None, typer.Argument(metavar="[LOG]", help="A log's folder; default: the guard's own record.")] = None,
+    log: Annotated[
+        str | None, typer.Argument(metavar="[LOG]", help="A log alone, by its folder or URL; default: the guard's own record.")
+    ] = None,
     key: Annotated[list[str] | None, typer.Option(metavar="VKEY", help="A key that is trusted (name+id+key); may be repeated.")] = None,
     checkpoint: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="An earlier checkpoint that somebody kept.")] = None,
     witness: Annotated[list[str] | None, typer.Option(metavar="VKEY", help="A witness's key; may be repeated.")] = None,
     evidence: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Evidence as files, with a LOG.")] = None,
+    stamps: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Time stamps; default: those beside the log.")] = None,
+    stamp_roots: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="PEM file: what time stamps must lead to; may be repeated.")
+    ] = None,
     state: State = None,
     *,
     as_json: Json = False,
@@ -93,7 +117,22 @@ def verify_command(
     """Verify a whole log, entry by entry, and say what was and what was not proven."""
     from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
 
-    return auditing.verify_record(log, key, checkpoint, witness, evidence, state, as_json=as_json)
+    return auditing.verify_record(log, key, checkpoint, witness, evidence, stamps, stamp_roots, state, as_json=as_json)
+
+
+@app.command("stamp", epilog=STAMP_EPILOG)
+def stamp_command(
+    roots: Annotated[Path, typer.Option(metavar="FILE", help="PEM file: what the authority's certificate must lead to.")],
+    url: Annotated[str, typer.Option(metavar="URL", help="Where a time stamping authority answers (RFC 3161).")],
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM file: whom its https certificate must be from.")] = None,
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the head and its stamp are written.")] = Path("stamps"),
+    state: State = None,
+) -> int:
+    """Have the record's head stamped with a time by an authority of your own, and keep both. The record is not changed."""
+    from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
+    from verdigris.ledger.timestamp import Authority, read_roots  # noqa: PLC0415  # as above
+
+    return auditing.stamp_head(Authority(read_roots(roots), url, ca=ca), output, state)
 
 
 @app.command("show")
@@ -135,12 +174,15 @@ def population_command(
 def export_command(
     rollout: Rollout,
     output: Annotated[Path, typer.Option(metavar="FILE", help="The zip file; replaced if it is there.")] = Path("evidence-pack.zip"),
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A checkpoint that its reader holds; may be repeated.")
+    ] = None,
     state: State = None,
 ) -> int:
     """Write everything that shows what one rollout did into a zip file that verifies itself."""
     from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
 
-    return auditing.export(rollout, output, state)
+    return auditing.export(rollout, output, checkpoint, state)
 
 
 @app.command("control", epilog=CONTROL_EPILOG)

@@ -1,7 +1,9 @@
 """What the commands of `verdigris audit` do and print. Works on files alone; no guard need run."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -10,9 +12,9 @@ from rich.console import Console
 
 from verdigris.audit import verify as verifier
 from verdigris.audit.erased import erased_by
-from verdigris.audit.errors import CannotExport, NoSuchEntry
+from verdigris.audit.errors import CannotExport, NoRecord, NoSuchEntry
 from verdigris.audit.pack import write_pack
-from verdigris.audit.record import Entry, EvidenceFiles, Record, open_record
+from verdigris.audit.record import Entry, EvidenceFiles, Record, is_url, open_record
 from verdigris.audit.replay import Answer, Replayed, replay
 from verdigris.audit.reports import as_html, as_pdf, made_report
 from verdigris.audit.traffic import Unexplained, unexplained
@@ -26,33 +28,30 @@ from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
 from verdigris.ledger.entry_kinds import Kind
+from verdigris.ledger.note import Note, VerifierKey
 from verdigris.ledger.signing import KEYS_FILE
+from verdigris.ledger.stamps import files_of
 from verdigris.ledger.storage import LOG_FOLDER
-from verdigris.server.connection import state_folder
+from verdigris.ledger.timestamp import Authority, stamp_by
+from verdigris.server.connection import STATE_VARIABLE, state_folder
 from verdigris.times import NANO, rfc3339
 
 
 def verify_record(
-    log: Path | None,
+    log: str | None,
     key: list[str] | None,
     checkpoint: list[Path] | None,
     witness: list[str] | None,
     evidence: Path | None,
-    state: Path | None,
+    stamps: Path | None,
+    stamp_roots: list[Path] | None,
+    state: str | None,
     *,
     as_json: bool,
 ) -> int:
     """Verify a whole log, entry by entry, and say what was and what was not proven."""
-    earlier = [str(file) for file in checkpoint or ()]
-    if log is not None:
-        keys = key or _keys_beside(log)
-        report = verifier.verify_log(log, keys, witnesses=witness or (), checkpoints=earlier, evidence=evidence)
-    else:
-        with open_record(state_folder(state)) as record:
-            keys = key or [str(one) for one in record.keys]
-            files = verifier.Folder(state_folder(state) / LOG_FOLDER, links=True)
-            kept = [(str(file), file.read_bytes()) for file in checkpoint or ()]
-            report = verifier.verify_log_files(files, keys, witnesses=witness or (), earlier=kept, evidence=EvidenceFiles(record))
+    with _told_as_ours():
+        report = _verified(log, key, [str(file) for file in checkpoint or ()], witness or (), evidence, stamps, stamp_roots or (), state)
     if not key:
         report.not_proven.append("that the log's keys are the right ones: they were taken from beside it (--key)")
     typer.echo(json.dumps(report.document(), indent=2) if as_json else verifier.printed(report), nl=as_json)
@@ -60,9 +59,67 @@ def verify_record(
     return ExitCode.PASS if report.ok else ExitCode.FAIL
 
 
-def show(rollout: str | None, state: Path | None, *, as_json: bool) -> int:
+@contextlib.contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """The verifier shares nothing with us, not even errors."""
+    try:
+        yield
+    except verifier.Unreadable as error:
+        raise NoRecord(str(error)) from error
+
+
+def _verified(
+    log: str | None, key: list[str] | None, earlier: Sequence[str], witnesses: Sequence[str], evidence: Path | None, stamps: Path | None,
+    roots: Sequence[Path], state: str | None,
+) -> verifier.Report:  # fmt: skip
+    if log is not None and not is_url(log):
+        keys = key or _keys_beside(Path(log))
+        return verifier.verify_log(
+            log, keys, witnesses=witnesses, checkpoints=earlier, evidence=evidence, stamps=stamps, stamp_roots=roots
+        )  # fmt: skip
+    with open_record(_place(log or state), [VerifierKey.parse(one) for one in key or ()]) as record:
+        keys = key or [str(one) for one in record.keys]
+        return verifier.verify_log_files(
+            _log_files(record, log or state), keys, witnesses=witnesses, earlier=verifier.held_checkpoints(earlier),
+            evidence=None if log is not None else EvidenceFiles(record), stamp_roots=roots,
+            stamps=record.stamp_files() if stamps is None else verifier.stamps_in(stamps),
+        )  # fmt: skip
+
+
+def _place(state: str | None) -> Path | str:
+    """Where the record is: a state folder, or the URL of a database."""
+    text = state or os.environ.get(STATE_VARIABLE) or ""
+    return text if is_url(text) else state_folder(Path(text) if text else None)
+
+
+def _log_files(record: Record, state: str | None) -> verifier.Files:
+    """The log's files: on disk as they are there, so that a pipe or a link is told as such."""
+    place = _place(state)
+    return verifier.Folder(place / LOG_FOLDER, links=True) if isinstance(place, Path) else record.log_files()
+
+
+def stamp_head(authority: Authority, output: Path, state: str | None) -> int:
+    """Have the record's head stamped with a time, and write both into a folder. The record itself is not changed."""
+    with open_record(_place(state)) as record:
+        stamp = stamp_by(record.head.text, authority)
+        files, size = files_of(record.head, authority, stamp), record.checkpoint.size
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (output / name).write_bytes(content)
+    except OSError as error:
+        msg = f"{output} cannot be written: {error.strerror or error}"
+        raise CannotExport(msg) from error
+    typer.echo(
+        f"{output}: {', '.join(files)}; {authority.name} has stamped the head of {size} entries at {stamp.time:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    finish()
+    return ExitCode.PASS
+
+
+def show(rollout: str | None, state: str | None, *, as_json: bool) -> int:
     """Show entries as they stand in the ledger, with what people wrote where that is still kept."""
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         entries = record.of(rollout) if rollout is not None else tuple(record.entries())
         for entry in entries:
             statement = entry.statement
@@ -81,9 +138,9 @@ def show(rollout: str | None, state: Path | None, *, as_json: bool) -> int:
     return ExitCode.PASS
 
 
-def replay_verdicts(rollout: str, state: Path | None, *, as_json: bool) -> int:
+def replay_verdicts(rollout: str, state: str | None, *, as_json: bool) -> int:
     """Judge a rollout again from its evidence, and compare with what was decided then, byte by byte."""
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         found = list(replay(record.of(rollout), record.evidence, erased_by(record.erasures())))
     if as_json:
         told = [{**{n: getattr(one, n) for n in Replayed.__slots__}, "answer": one.answer.value} for one in found]
@@ -100,10 +157,10 @@ def replay_verdicts(rollout: str, state: Path | None, *, as_json: bool) -> int:
     return ExitCode.PASS if answers <= {Answer.SAME} else ExitCode.NOT_ENOUGH_DATA
 
 
-def list_population(since: str | None, until: str | None, state: Path | None, *, as_json: bool) -> int:
+def list_population(since: str | None, until: str | None, state: str | None, *, as_json: bool) -> int:
     """List every rollout of a period, how it ended, whether its entries are without a gap, and traffic that no rollout explains."""
     first, last = _day(since, 0.0), _day(until, float("inf"))
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         rollouts = [_member(name, entries) for name, entries in record.rollouts().items() if first <= _begun_unix_s(entries) < last]
         moved = [one for one in unexplained(record.entries()) if first <= one.unix_nano / NANO < last]
         size = record.checkpoint.size
@@ -122,10 +179,12 @@ def list_population(since: str | None, until: str | None, state: Path | None, *,
     return ExitCode.FAIL if moved or any(row["gaps"] for row in rollouts) else ExitCode.PASS
 
 
-def export(rollout: str, output: Path, state: Path | None) -> int:
+def export(rollout: str, output: Path, checkpoint: list[Path] | None, state: str | None) -> int:
     """Write everything that shows what one rollout did into a zip file that verifies itself."""
-    with open_record(state_folder(state)) as record:
-        files = write_pack(record, record.of(rollout), output)
+    with _told_as_ours():
+        held = [Note.parse(note) for _, note in verifier.held_checkpoints([str(file) for file in checkpoint or ()])]
+    with open_record(_place(state)) as record:
+        files = write_pack(record, record.of(rollout), output, held)
         keys = " ".join(f'--key "{key}"' for key in record.keys)
     said = Console(stderr=True)
     said.print(f"{output}: {files} files. Whoever has it verifies it with:", highlight=False, markup=False, soft_wrap=True)
@@ -133,7 +192,7 @@ def export(rollout: str, output: Path, state: Path | None) -> int:
     return ExitCode.PASS
 
 
-def show_control(control: str | None, since: str | None, until: str | None, state: Path | None, *, listing: bool, as_json: bool) -> int:
+def show_control(control: str | None, since: str | None, until: str | None, state: str | None, *, listing: bool, as_json: bool) -> int:
     """Show what evidence there is for a control, and from which rollouts. Nothing is called compliant: that is the auditor's word."""
     if listing:
         _list_controls(as_json=as_json)
@@ -144,7 +203,7 @@ def show_control(control: str | None, since: str | None, until: str | None, stat
         msg = "name a control" if control is None else f"there is no control {control!r}"
         raise typer.BadParameter(f"{msg}; `verdigris audit control --list` lists them")  # noqa: TRY003, EM102  # as Typer shows it
     first, last = _day(since, 0.0), _day(until, float("inf"))
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         found = {
             str(entries[0].statement.rollout): assess(entries, record.evidence, (asked,)).controls[0]
             for entries in record.rollouts().values() if first <= _begun_unix_s(entries) < last
@@ -167,17 +226,17 @@ def show_control(control: str | None, since: str | None, until: str | None, stat
     return ExitCode.PASS if states == {ControlState.EVIDENCED} else ExitCode.NOT_ENOUGH_DATA
 
 
-def write_oscal(rollout: str, output: Path | None, state: Path | None, *, as_json: bool) -> int:
+def write_oscal(rollout: str, output: Path | None, state: str | None, *, as_json: bool) -> int:
     """Write what a rollout says of controls as OSCAL 1.2.1: assessment results, and a draft plan of action and milestones."""
     if (output is None) is not as_json:
         msg = "say where the documents go (--output DIR), or print one (--json)"
         raise typer.BadParameter(msg)
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         assessment = assess(record.of(rollout), record.evidence)
-    if output is None:
-        typer.echo(assessment_results(assessment).decode(), nl=False)
-    else:
         files = {"assessment-results.json": assessment_results(assessment), "poam.json": poam(assessment)}
+    if output is None:
+        typer.echo(files["assessment-results.json"].decode(), nl=False)
+    else:
         try:
             output.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
@@ -191,17 +250,17 @@ def write_oscal(rollout: str, output: Path | None, state: Path | None, *, as_jso
     return ExitCode.FAIL if assessment.of(ControlState.CONTRADICTED) else ExitCode.PASS
 
 
-def print_sarif(rollout: str, state: Path | None) -> int:
+def print_sarif(rollout: str, state: str | None) -> int:
     """Print what the judge found in a rollout as SARIF 2.1.0."""
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         typer.echo(findings_sarif(record.of(rollout), record.evidence).decode(), nl=False)
     finish()
     return ExitCode.PASS
 
 
-def print_summary(rollout: str, state: Path | None) -> int:
+def print_summary(rollout: str, state: str | None) -> int:
     """Print what holds of a rollout that has ended, as an in-toto statement (Simple Verification Result v0.2)."""
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         entries = record.of(rollout)
         statement = summary(entries, record.evidence)
     if statement is None:
@@ -297,12 +356,12 @@ def _day(text: str | None, default: float) -> float:
         raise typer.BadParameter(msg) from error
 
 
-def write_report(rollout: str, html: Path | None, pdf: Path | None, state: Path | None) -> int:
+def write_report(rollout: str, html: Path | None, pdf: Path | None, state: str | None) -> int:
     """Write the report of one rollout for people: what changed, who asked, what was seen and decided, how it ended, how to verify it."""
     if html is None and pdf is None:
         msg = "say where the report goes: --html FILE, --pdf FILE, or both"
         raise typer.BadParameter(msg)
-    with open_record(state_folder(state)) as record:
+    with open_record(_place(state)) as record:
         report = made_report(record, record.of(rollout))
     said = Console(stderr=True)
     for file, made in ((html, as_html), (pdf, as_pdf)):

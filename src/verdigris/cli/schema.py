@@ -1,4 +1,4 @@
-"""`verdigris schema`: the JSON Schema of a plan, and of what `--json` prints."""
+"""`verdigris schema`: the JSON Schema of a plan, of what `--json` prints, and of the entries of a ledger."""
 
 import json
 from enum import StrEnum
@@ -6,6 +6,7 @@ from enum import StrEnum
 import typer
 
 from verdigris.comparison.document import json_schema
+from verdigris.ledger.entry_schema import json_schema as record_schema
 from verdigris.plan.document import schema_text as plan_schema_text
 from verdigris.server.wire import json_schema as rollout_schema
 
@@ -15,6 +16,7 @@ class Document(StrEnum):
 
     COMPARE = "compare"
     PLAN = "plan"
+    RECORD = "record"
     ROLLOUT = "rollout"
 
 
@@ -25,6 +27,8 @@ def schema_text(document: Document) -> str:
             return json.dumps(json_schema(), indent=2) + "\n"
         case Document.PLAN:
             return plan_schema_text()
+        case Document.RECORD:
+            return json.dumps(record_schema(), indent=2) + "\n"
         case Document.ROLLOUT:
             return json.dumps(rollout_schema(), indent=2) + "\n"
 

@@ -47,7 +47,7 @@ def serve_command(
     """Run the guard: take spans in, act on rollouts, answer people.
 
     It runs until Ctrl-C or SIGTERM. Then nothing new is taken, what was acknowledged is durable, and leases end by themselves: the
-    baseline gets the traffic until a guard runs again, which goes on with every rollout where it was.
+    baseline gets the traffic until a guard runs again, which goes on with every rollout where it was. SIGUSR1 has it verify its ledger.
     """
     # The guard's parts take a second to load, which the other commands need not wait for.
     from verdigris.server.settings import GuardSettings, load_settings  # noqa: PLC0415
@@ -73,6 +73,8 @@ async def _serve(settings: "GuardSettings", *, json_output: bool) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stopping.set)
     async with open_guard(settings) as guard:
+        if guard.keeping is not None:
+            loop.add_signal_handler(signal.SIGUSR1, guard.keeping.verifying.ask)
         _tell(guard, json_output=json_output)
         await stopping.wait()
         with contextlib.suppress(NotImplementedError):

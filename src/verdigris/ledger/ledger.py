@@ -5,7 +5,7 @@ import ctypes
 from collections.abc import Iterator, Sequence
 
 from verdigris.ledger.entry_kinds import Kind
-from verdigris.ledger.log import Log
+from verdigris.ledger.log import LedgerDamaged, Log
 from verdigris.ledger.note import VerifierKey
 from verdigris.ledger.signing import Signer
 from verdigris.ledger.statement import Clock, Statement, opened, signed
@@ -21,10 +21,18 @@ class Ledger:
         """`trusted`: keys whose entries are read beside the signer's own."""
         self.log, self.signer = log, signer
         self._also: list[Signer] = []
+        self.doubt: str | None = None
+        """What was found wrong when it was verified; while it stands, nothing is entered."""
         self.trusted = (*trusted, signer.key)
 
     def enter(self, statements: Sequence[Statement]) -> int:
-        """Sign and append. Returns the index of the first; durable and in the tree. Raises: as `Log.append`."""
+        """Sign and append. Returns the index of the first; durable and in the tree. Raises: as `Log.append`; LedgerDamaged: in doubt."""
+        if self.doubt is not None:
+            msg = (
+                f"{self.doubt}. Nothing is entered, and nothing moves except toward the baseline. Keep the files as they are, and run "
+                "`verdigris audit verify`; once it finds nothing wrong, restart the guard, or send it SIGUSR1"
+            )
+            raise LedgerDamaged(msg)
         return self.log.append([signed(statement, self._signers(statement)) for statement in statements])
 
     def _signers(self, statement: Statement) -> list[Signer]:

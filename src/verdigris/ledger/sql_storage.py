@@ -25,16 +25,44 @@ _COMMITS = sa.Table(
     sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )  # fmt: skip
+_KEYS = sa.Table(
+    "verdigris_ledger_keys", _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(500), nullable=False, unique=True),
+)  # fmt: skip
+"""How others verify the log: what `ledger.keys` is beside a folder. Public, and as little to be believed as anything beside the log."""
 
 
 class LogTables:
     """See `Storage`. Everything is durable when it returns, as far as the database is."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        """Make the tables if needed. Raises: LedgerUnavailable."""
+    def __init__(self, engine: sa.Engine, *, to_read: bool = False) -> None:
+        """Make the tables if needed; `to_read`: nothing is made. Raises: LedgerUnavailable."""
         self._engine = engine
+        if to_read:
+            return
         with _translated():
             _METADATA.create_all(engine)
+
+    def exists(self) -> bool:
+        """Whether somebody has made the tables. Raises: LedgerUnavailable."""
+        with _translated():
+            return sa.inspect(self._engine).has_table(_HEAD.name)
+
+    def keys(self) -> list[str]:
+        """The verifier keys that were remembered, the newest last. Raises: LedgerUnavailable."""
+        with _translated():
+            if not sa.inspect(self._engine).has_table(_KEYS.name):
+                return []
+        with self._connected() as connection:
+            return [row.key for row in connection.execute(sa.select(_KEYS.c.key).order_by(_KEYS.c.number))]
+
+    def remember(self, key: str) -> None:
+        """Add a verifier key. Again is harmless. Raises: LedgerUnavailable."""
+        with self._connected() as connection:
+            if connection.execute(sa.select(_KEYS.c.number).where(_KEYS.c.key == key)).first() is None:
+                with contextlib.suppress(IntegrityError), connection.begin_nested():  # another guard has just added the same
+                    connection.execute(_KEYS.insert().values(key=key))
 
     def read(self, path: str) -> bytes | None:
         """See `Storage`."""
@@ -50,6 +78,14 @@ class LogTables:
             if not changed.rowcount:
                 with contextlib.suppress(IntegrityError), connection.begin_nested():  # another writer has just written the same
                     connection.execute(_FILES.insert().values(path=path, content=content))
+
+    def listed(self, folder: str) -> list[str]:
+        """See `Storage`."""
+        under = _FILES.c.path.startswith(f"{folder}/", autoescape=True)
+        with self._connected() as connection:
+            paths = [row.path for row in connection.execute(sa.select(_FILES.c.path).where(under))]
+        names = (path.removeprefix(f"{folder}/") for path in paths)
+        return sorted(name for name in names if "/" not in name)
 
     def drop(self, folder: str) -> None:
         """See `Storage`."""

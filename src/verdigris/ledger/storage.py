@@ -52,6 +52,9 @@ class Storage(Protocol):
     def write(self, path: str, content: bytes, *, durable: bool) -> None:
         """Replace it whole: a reader sees the old or the new content. `durable`: it survives a power cut when this returns."""
 
+    def listed(self, folder: str) -> list[str]:
+        """The names of what was written directly under this path, ascending; none where nothing was."""
+
     def drop(self, folder: str) -> None:
         """Forget everything that was written under this path; what it says is elsewhere too."""
 
@@ -77,9 +80,11 @@ class Storage(Protocol):
 class LogFolder:
     """Plain files, as any web server can serve them. Several processes may write; on network file systems `link` must be atomic."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder if needed. Raises: LedgerUnavailable."""
+    def __init__(self, folder: Path, *, to_read: bool = False) -> None:
+        """Make the folder if needed; `to_read`: nothing is made or tidied up. Raises: LedgerUnavailable."""
         self.folder = folder
+        if to_read:
+            return
         with _translated(folder):
             for part in (_COMMITS, _STAGED):
                 (folder / part).mkdir(parents=True, exist_ok=True)
@@ -109,6 +114,14 @@ class LogFolder:
                 staged.replace(target)
             if durable:
                 _sync_folders(target.parent, self.folder)
+
+    def listed(self, folder: str) -> list[str]:
+        """See `Storage`."""
+        with _translated(self.folder / folder):
+            try:
+                return sorted(entry.name for entry in (self.folder / folder).iterdir() if entry.is_file())
+            except FileNotFoundError:
+                return []
 
     def drop(self, folder: str) -> None:
         """See `Storage`."""

@@ -6,12 +6,17 @@ so that a certificate that has run out since does not matter. Whether it was rev
 Source: RFC 3161, RFC 5652 (CMS).
 """
 
+import hashlib
+import json
 import re
+import shlex
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from rfc3161_client import (
@@ -27,7 +32,7 @@ from rfc3161_client import (
 from verdigris.ledger.errors import LedgerError
 from verdigris.ledger.outside import post
 
-__all__ = ["HashAlgorithm", "TimeStamp", "TimestampFailed", "read_roots", "stamp", "verify_stamp"]
+__all__ = ["Authority", "HashAlgorithm", "TimeStamp", "TimestampFailed", "read_roots", "stamp", "stamp_by", "verify_stamp"]
 
 LIMIT_S = 15.0
 """For the whole question; authorities take about a second."""
@@ -55,6 +60,57 @@ class TimeStamp:
 
     der: bytes
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Who is asked for time stamps: over HTTP, or by a command that has the query on its standard input and prints the response.
+
+    Args:
+        roots: what the authority's certificate must lead to.
+        url: where it answers; None: the command is used.
+        command: a program and its arguments; no shell is involved.
+        ca: certificates (PEM) that https is verified with; None: the ones that the system trusts.
+        limit_s: how long one question may take.
+    """
+
+    roots: tuple[x509.Certificate, ...]
+    url: str | None = None
+    command: tuple[str, ...] = ()
+    ca: Path | None = None
+    limit_s: float = LIMIT_S
+
+    @property
+    def id(self) -> str:
+        """Eight hexadecimal digits that tell authorities apart in the names of files."""
+        return hashlib.sha256(json.dumps([self.url, *self.command]).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """For people: its host, or its program. What else stands in an address or after a command may be a secret."""
+        return (urlsplit(self.url).hostname or "?") if self.url is not None else Path(self.command[0]).name
+
+
+def stamp_by(text: str, authority: Authority) -> TimeStamp:
+    """As `stamp`, by whichever way this authority is asked. Raises: TimestampFailed."""
+    if authority.url is not None:
+        return stamp(text, authority.url, authority.roots, ca=authority.ca, limit_s=authority.limit_s)
+    request = TimestampRequestBuilder(cert_req=True, nonce=True).data(text.encode()).hash_algorithm(HashAlgorithm.SHA512).build()
+    answer = _by_command(request.as_bytes(), authority)
+    return TimeStamp(answer, _verified(answer, text, authority.roots, request.nonce))
+
+
+def _by_command(query: bytes, authority: Authority) -> bytes:
+    shown = shlex.join(authority.command)
+    try:
+        done = subprocess.run(authority.command, input=query, capture_output=True, timeout=authority.limit_s, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        msg = f"the command `{shown}` gave no time stamp: {error}"
+        raise TimestampFailed(msg) from error
+    if done.returncode:
+        msg = f"the command `{shown}` ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()[:500]}"
+        raise TimestampFailed(msg)
+    return done.stdout
 
 
 def stamp(

@@ -197,6 +197,12 @@ class Journal:
         connection.execute(_JOURNAL.update().where(of).values(text=FORGOTTEN, data="{}"))
         connection.execute(_JOURNAL.update().where(of, _JOURNAL.c.actor.not_like("guard %")).values(actor=FORGOTTEN))
 
+    def last_of_guards(self, connection: sa.Connection, kind: Kind) -> tuple[str, dict[str, object]] | None:
+        """Text and data of the last row of a kind in any guard's journal; None where there is none."""
+        chosen = sa.select(_GUARDS).where(_GUARDS.c.kind == kind.value).order_by(_GUARDS.c.number.desc()).limit(1)
+        row = connection.execute(chosen).first()
+        return None if row is None else (row.text, json.loads(row.data))
+
     # -- within
 
     def _enter(

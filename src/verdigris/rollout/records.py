@@ -260,6 +260,12 @@ class Records:
                 self._journal.enter_guards(guard, number)
         return number is not None
 
+    def doubted(self) -> str | None:
+        """What was found wrong when a guard verified the ledger last; None: nothing was, or nobody has."""
+        with self._transaction("read the last verification") as connection:
+            last = self._journal.last_of_guards(connection, Kind.LEDGER_VERIFIED)
+        return None if last is None or not last[1].get("problems") else last[0]
+
     # -- acting -------------------------------------------------------------------------------------------------------------
 
     def claim(self, rollout_id: str, guard: str, stale_after_s: float) -> Claim | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import Kind, Value
-from verdigris.ledger.statement import key_id
+from verdigris.ledger.statement import Outcome, key_id
 from verdigris.plan.document import load_plan
 from verdigris.plan.plan import Plan
 from verdigris.plan.settings import resolve_secrets
@@ -34,12 +34,12 @@ from verdigris.rollout.workflow import Acting, OpenPlane
 from verdigris.server import people_file
 from verdigris.server.actors import read_actors
 from verdigris.server.api import make_api
+from verdigris.server.keeping import Keeping
 from verdigris.server.ledger_of import ledger_opener
 from verdigris.server.people_file import PeopleFile
 from verdigris.server.serving import Serving, TlsFiles, serve_api
 from verdigris.server.settings import GuardSettings
 from verdigris.server.unix_socket import SOCKET_NAME
-from verdigris.server.witnessing import Witnessing
 from verdigris.telemetry.chdb_store import ChdbStore
 from verdigris.telemetry.clock import GuardClock
 from verdigris.telemetry.live import LiveTelemetry
@@ -73,10 +73,11 @@ class Guard:
     telemetry: LiveTelemetry
     acting: Acting
     serving: Serving
+    keeping: Keeping | None
 
     def health(self) -> Mapping[str, object]:
         """How it is, for anyone who can connect: counts and states, no names of people and no secrets."""
-        return _health(self.name, self.telemetry, self.acting) | {"otlp": _ports(self.receiver)}
+        return _health(self.name, self.telemetry, self.acting, self.keeping) | {"otlp": _ports(self.receiver)}
 
 
 @contextlib.asynccontextmanager
@@ -119,12 +120,15 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             takeover_after_s,
         )
         control = GuardControl(records, acting, load_plan, _read_canonical, people)
+        keeping = None if records.ledger is None else Keeping(records.ledger, settings, folder, refusals.note)
+        if records.ledger is not None:
+            records.ledger.doubt = records.doubted()
         for background in (
             refusals.run(),
             _entering(records, name),
             _erasing(records, name, clock),
             Looking(records, name, _read_canonical, _open_look, clock.now_unix_s).run(),
-            *([Witnessing(records.ledger.log, settings.ledger.witnesses).run()] if records.ledger is not None else []),
+            *(() if keeping is None else keeping.background()),
             Retention(store, settings.retention, clock, keep_from=lambda: _needed_from(acting, clock)).run(),
         ):
             await stack.enter_async_context(_beside(background))
@@ -135,13 +139,15 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         await receiver.start()
         await stack.enter_async_context(acting.running(_dbos_url(settings)))
         app = make_api(
-            control, lambda: _health(name, telemetry, acting) | {"otlp": _ports(receiver)}, read_actors(settings.api.actors, "local")
+            control,
+            lambda: _health(name, telemetry, acting, keeping) | {"otlp": _ports(receiver)},
+            read_actors(settings.api.actors, "local"),
         )
         api = settings.api
         serving = await stack.enter_async_context(
             serve_api(app, Path(api.unix_socket) if api.unix_socket else folder / SOCKET_NAME, _host_port(api.address), _api_tls(settings))
         )
-        yield Guard(name, settings, control, receiver, telemetry, acting, serving)
+        yield Guard(name, settings, control, receiver, telemetry, acting, serving, keeping)
         log.info("stopping; leases end by themselves, and the baseline has the traffic until a guard runs again")
         await refusals.note(Kind.GUARD_STOPPED, f"guard {name} was stopped", {})
 
@@ -190,13 +196,15 @@ class _Refusals:
             before, _ = self._counts.get((sender, reason), (0, ""))
             self._counts[sender, reason] = (before + spans, example)
 
-    async def note(self, kind: Kind, text: str, values: Mapping[str, Value], data: Mapping[str, object] | None = None) -> bool:
+    async def note(
+        self, kind: Kind, text: str, values: Mapping[str, Value], data: Mapping[str, object] | None = None, outcome: Outcome = Outcome.DONE
+    ) -> bool:
         """One entry of the guard's journal. It is not what a rollout stands on: where it cannot be written, that is logged.
 
         Returns: whether it was written.
         """
         try:
-            act = Act(kind, f"guard {self._guard}", text, data or {}, values)
+            act = Act(kind, f"guard {self._guard}", text, data or {}, values, outcome=outcome)
             await asyncio.to_thread(self._records.note_guard, self._guard, self._clock.now_unix_s(), act)
         except RecordsUnavailable as error:
             log.warning("%s", error)
@@ -334,7 +342,7 @@ def _ports(receiver: Receiver) -> dict[str, object]:
     return {"grpc_port": receiver.grpc_port, "http_port": receiver.http_port}
 
 
-def _health(name: str, telemetry: LiveTelemetry, acting: Acting) -> dict[str, object]:
+def _health(name: str, telemetry: LiveTelemetry, acting: Acting, keeping: Keeping | None) -> dict[str, object]:
     seen = telemetry.health()
     fields = {
         f.name: getattr(seen, f.name) for f in dataclasses.fields(seen) if f.name not in {"refused_by_sender", "baseline", "candidate"}
@@ -344,6 +352,7 @@ def _health(name: str, telemetry: LiveTelemetry, acting: Acting) -> dict[str, ob
         "telemetry": fields | {"store": seen.store.value},
         "rollouts": {rollout_id: _position(driver.position) for rollout_id, driver in acting.drivers.items()},
         "cannot_resume": dict(acting.refused),
+        "ledger": {} if keeping is None else dict(keeping.health()),
     }
 
 

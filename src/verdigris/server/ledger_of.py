@@ -43,6 +43,9 @@ def ledger_opener(settings: GuardSettings, state_folder: Path, *, rotating: bool
         signer = signer_of(asked, state_folder, origin, fresh=storage.head() is None)
         trusted = (*known_keys(state_folder), *asked.trusted)
         remember_key(state_folder, signer.key)
+        if isinstance(storage, LogTables):
+            for key in known_keys(state_folder):
+                storage.remember(str(key))
         return Ledger(Log(storage, origin, signer, trusted), signer, trusted)
 
     return open_ledger

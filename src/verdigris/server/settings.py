@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.note import Algorithm, InvalidNote, VerifierKey
+from verdigris.ledger.timestamp import Authority, TimestampFailed, read_roots
 from verdigris.ledger.witness_client import Witness
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.yaml_text import read_yaml
@@ -31,6 +32,10 @@ SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 SECRET_BYTES_MAX = 65_536
 PASSWORD_IN_URL = re.compile(r"://[^/@\s:]*:[^@\s]+@")
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+VERIFY_EVERY_S = 86_400.0
+STAMP_EVERY_S = 3_600.0
+STAMP_EVERY_S_MIN = 60.0
+"""Each stamp is kept, with about six kilobytes; so often at most."""
 
 
 class InvalidSettings(VerdigrisError):
@@ -57,6 +62,9 @@ class LedgerSettings:
     signer_key: VerifierKey | None = None
     trusted: tuple[VerifierKey, ...] = ()
     witnesses: tuple[Witness, ...] = ()
+    timestamps: tuple[Authority, ...] = ()
+    timestamp_every_s: float = STAMP_EVERY_S
+    verify_every_s: float = VERIFY_EVERY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +205,24 @@ class _Witness(_Part):
         return value
 
 
+class _Authority(_Part):
+    url: str | None = Field(default=None, pattern=r"^https?://", max_length=500, description="where it answers RFC 3161 over HTTP")
+    command: list[str] | None = Field(
+        default=None, min_length=1, description="a command instead: it has the query on its standard input and prints the response"
+    )
+    roots: str = Field(description="PEM file: what the certificate in its stamps must lead to")
+    ca: str | None = Field(
+        default=None, description="PEM file: whom its address's certificate must be from; null: the system's authorities"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "_Authority":
+        if (self.url is None) == (self.command is None):
+            msg = "give either url or command"
+            raise ValueError(msg)
+        return self
+
+
 class _Ledger(_Part):
     folder: str | None = Field(default=None, description="where the log's files are; null: ledger in the state folder")
     origin: str | None = Field(default=None, pattern=r"^[^\s+]{1,200}$", description="the log's name; null: one is made up once")
@@ -206,6 +232,18 @@ class _Ledger(_Part):
     trusted: list[str] = Field(default=[], max_length=100, description="verifier keys of other guards that append to this ledger")
 
     witnesses: list[_Witness] = Field(default=[], max_length=20, description="who is asked to remember the log's head")
+    timestamps: list[_Authority] = Field(
+        default=[], max_length=20, description="who is asked to stamp the log's head with a time (RFC 3161)"
+    )
+    timestamp_every_s: float = Field(
+        default=STAMP_EVERY_S, ge=STAMP_EVERY_S_MIN, le=31_536_000, description="how often each is asked, if the log has grown"
+    )
+    verify_every_s: float = Field(
+        default=VERIFY_EVERY_S,
+        ge=60,
+        le=31_536_000,
+        description="how often the guard verifies its whole ledger, beside once when it starts",
+    )
 
     @field_validator("signer_key", "trusted")
     @classmethod
@@ -335,7 +373,19 @@ def _ledger(asked: _Ledger, folder: Path) -> LedgerSettings:
         signer_key=VerifierKey.parse(asked.signer_key) if asked.signer_key else None,
         trusted=tuple(VerifierKey.parse(key) for key in asked.trusted),
         witnesses=tuple(Witness(one.url, VerifierKey.parse(one.key), folder / one.ca if one.ca else None) for one in asked.witnesses),
+        timestamps=tuple(_authority(one, number, folder) for number, one in enumerate(asked.timestamps)),
+        timestamp_every_s=asked.timestamp_every_s,
+        verify_every_s=asked.verify_every_s,
     )
+
+
+def _authority(asked: _Authority, number: int, folder: Path) -> Authority:
+    try:
+        roots = read_roots(folder / asked.roots)
+    except TimestampFailed as error:
+        msg = f"ledger.timestamps[{number}].roots: {error}"
+        raise InvalidSettings(msg) from error
+    return Authority(roots, asked.url, tuple(asked.command or ()), folder / asked.ca if asked.ca else None)
 
 
 def _resolved(text: str, path: str, folder: Path, environ: Mapping[str, str]) -> str:
