@@ -207,8 +207,13 @@ def test_a_freeze_is_overridden_by_whoever_the_plan_says_and_that_opens_a_review
         await asyncio.sleep(60)
         assert "the end of the freeze: audit" in rollout.driver.status().waiting_for
         given = word(rollout, ApprovalDecision.OVERRIDE_FREEZE, START, role=Role.SECURITY, key="e.engel")
+        assert rollout.driver.status().notes == ()
         say(rollout, given, START_UNIX_S + 5_000)
         say(rollout, given, START_UNIX_S + 5_000)
+        await asyncio.sleep(1)
+        assert rollout.driver.status().notes == (
+            f"THE FREEZE IS OVERRIDDEN by {ENGEL.name} (security: because); somebody else must review it",
+        )
 
     rollout = rolled_out(world, records, FROZEN, overrides)
     assert rollout.phases()[-1] == "committed"

@@ -72,6 +72,14 @@ class Agreed:
         return isinstance(self.freeze, Granted)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What everybody who looks must see."""
+        if not isinstance(self.freeze, Granted):
+            return ()
+        by = ", ".join(f"{one.person.name} ({one.approval.role.value}: {one.approval.reason})" for one in self.freeze.by)
+        return (f"THE FREEZE IS OVERRIDDEN by {by}; somebody else must review it",)
+
+    @property
     def missing(self) -> str:
         """What the gate still waits for, in words; empty where it is open."""
         match self.gate:

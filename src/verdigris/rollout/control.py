@@ -1,6 +1,7 @@
 """What people ask of rollouts, answered by this guard: `RolloutControl` over the records and the drivers."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from verdigris.rollout.workflow import Acting, cannot_read
 from verdigris.times import NANO
 
 WATCH_EVERY_S = 0.5
+
+log = logging.getLogger("verdigris.rollout")
 
 REASON_CHARS_MAX = 1_000
 
@@ -242,6 +245,7 @@ class GuardControl:
                 raise NotEntitled(msg)
             if overrides and plan.schedule.break_glass is not None:
                 due_unix_s = now + plan.schedule.break_glass.review_within_s
+                log.warning("%s: THE FREEZE IS OVERRIDDEN by %s: %s", stored.id, given.person.name, approval.reason)
         about = "the whole rollout" if approval.step == START else plan.step_text(approval.step)
         await asyncio.to_thread(self._records.sign, stored.id, given, about, now, due_unix_s, self._origin)
 

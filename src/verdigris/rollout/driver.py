@@ -490,7 +490,7 @@ class Driver:
         return self._status_at(self.position)
 
     def _status_at(self, position: Position) -> RolloutStatus:
-        return compose(self.plan, self.claim, position, self.generation, self.started_unix_s, self.watch, self.waiting)
+        return compose(self.plan, self.claim, position, self.generation, self.started_unix_s, self.watch, self.waiting, self._agreed)
 
     async def _publish(self) -> None:
         """Keep the status for others, when there is something new."""

@@ -49,7 +49,7 @@ def read_status(text: str) -> RolloutStatus:
 
 
 def compose(
-    plan: Plan, claim: Claim, position: Position, generation: int, started_unix_s: float, watch: Watch, waiting: Decision
+    plan: Plan, claim: Claim, position: Position, generation: int, started_unix_s: float, watch: Watch, waiting: Decision, agreed: Agreed
 ) -> RolloutStatus:
     """The rollout as it stands."""
     judged, split = watch.judgement, watch.split
@@ -89,7 +89,7 @@ def compose(
         windows=watch.looks,
         late_spans=state.late_spans,
         clock_skew_s=state.clock_skew_s,
-        notes=state.notes + (() if judged is None else judged.notes),
+        notes=agreed.notes + state.notes + (() if judged is None else judged.notes),
         proxy_clock_offset_s=None if split is None else split.clock_offset_s,
     )
 
