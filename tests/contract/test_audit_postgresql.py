@@ -1,9 +1,11 @@
 """The record of several guards in PostgreSQL, audited by its address: every command, with rights to read only, and no password in sight."""
 
 import asyncio
+import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from tests.unit.test_plan_cli import verdigris
 from verdigris.audit.record import open_record
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.signing import new_key
-from verdigris.ledger.statement import Outcome
+from verdigris.ledger.statement import Outcome, Statement
 from verdigris.ledger.timestamp import Authority
+from verdigris.rollout import journal
+from verdigris.rollout.journal import Act
 from verdigris.rollout.records import Records
 from verdigris.server.guard import records_url
 from verdigris.server.ledger_of import ledger_opener
@@ -161,6 +165,35 @@ def test_the_keys_of_all_guards_are_beside_the_log(shared: Shared) -> None:
     opened(shared.settings).close()
     with open_record(shared.url) as record:
         assert [str(key) for key in record.keys] == [shared.key]
+
+
+def test_a_note_is_entered_once_whoever_enters_it_first(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard that starts notes it, while its background enters what is left: both had seen the row, and both entered it."""
+    records = opened(shared.settings)
+    ledger = records.ledger
+    assert ledger is not None
+    both, since, enter = threading.Barrier(2), ledger.since, ledger.enter
+
+    def together(statements: Sequence[Statement]) -> int:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=2)  # one of both waits in vain where the other may not look before this one has entered
+        return enter(statements)
+
+    before = sum(said.rollout is None for _, said in since(0))
+    monkeypatch.setattr("verdigris.rollout.records._entering", contextlib.nullcontext)
+    with records._transaction("note") as connection:
+        act = Act(Kind.GUARD_STARTED, "guard g9", "started", {}, {"version": "0.1.0"})
+        statement = records._journal._statement(connection, None, None, 1, 1_790_000_000.0, act).payload()
+        row = {"guard": "g9", "unix_s": 0.0, "kind": "guard.started", "actor": "guard g9", "text": "", "data": "{}", "statement": statement}
+        connection.execute(sa.insert(journal._GUARDS).values(**row))
+    monkeypatch.setattr(ledger, "enter", together)
+    entering = [threading.Thread(target=records.enter_guards, args=("g9",)) for _ in range(2)]
+    for thread in entering:
+        thread.start()
+    for thread in entering:
+        thread.join()
+    assert sum(said.rollout is None for _, said in since(0)) == before + 1
+    records.close()
 
 
 def test_a_guard_verifies_its_log_in_the_database(shared: Shared) -> None:

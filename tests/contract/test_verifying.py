@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,8 +151,34 @@ def test_a_verifier_that_gives_no_report_proves_and_stops_nothing(kept: Kept) ->
     for code, why in cases:
         with pytest.raises(CannotVerify, match=why):
             asyncio.run(kept.verifier(Command((*program, code), {})).verify())
+    with pytest.raises(CannotVerify, match=r"cannot be started: .*No such file"):
+        asyncio.run(kept.verifier(Command(("/no/such/python",), {})).verify())
     assert kept.verified() == []
     assert kept.ledger.doubt is None
+
+
+def test_what_cannot_be_verified_now_is_verified_later(kept: Kept, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first time the verifier is not there; nobody asks again."""
+    monkeypatch.setattr("verdigris.server.verifying.RETRY_S", 0.05)
+    command = log_in_folder(kept.state / "ledger", [str(key) for key in kept.ledger.trusted])
+    python = tmp_path / "python"
+    verifying = kept.verifier(replace(command, arguments=(str(python), *command.arguments[1:])))
+
+    async def runs() -> None:
+        running = asyncio.create_task(verifying.run())
+        await until(lambda: bool(verifying.failing))
+        assert verifying.health()["cannot_verify"]
+        (tmp_path / "fresh").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (tmp_path / "fresh").chmod(0o755)
+        (tmp_path / "fresh").rename(python)
+        await until(lambda: verifying.found is not None)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(runs())
+    assert not verifying.health()["cannot_verify"]
+    assert len(kept.verified()) == 1
 
 
 def test_a_verifier_that_does_not_end_is_ended(kept: Kept, tmp_path: Path) -> None:

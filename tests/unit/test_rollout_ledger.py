@@ -25,6 +25,7 @@ from verdigris.ledger.statement import ActorKind, Outcome, Statement
 from verdigris.ledger.storage import LedgerUnavailable, LogFolder
 from verdigris.plan.gates import Role
 from verdigris.rollout import acts
+from verdigris.rollout.journal import Act
 from verdigris.rollout.records import Records, RecordsUnavailable
 from verdigris.rollout.transitions import Phase
 from verdigris.times import NANO
@@ -190,6 +191,33 @@ def test_what_people_sign_is_in_the_ledger_before_anything_moves_on_it(kept: Kep
         assert said == [(Kind.APPROVAL_REFUSED, True), (Kind.APPROVAL_GIVEN, True), (Kind.WEIGHT_INTENDED, False)]
 
     run(main())
+
+
+def test_what_is_in_the_ledger_already_is_found_behind_what_others_entered_since(kept: Kept) -> None:
+    """As above; before anybody looks, a guard's own note and another rollout are entered."""
+    rollout = rolled_out(World(), kept.records)
+    with kept.records._transaction("forget") as connection:
+        connection.execute(sa.text("UPDATE verdigris_journal SET ledger_index = NULL WHERE sequence > 7"))
+    kept.records.note_guard("g1", 1_790_000_000.0, Act(Kind.GUARD_STARTED, "guard g1", "started", {}, {"version": "0.1.0"}))
+    other = rolled_out(World(), kept.records)
+    before = len(kept.statements())
+    kept.records.enter(rollout.id)
+    kept.records.enter_all("g1")
+    said = kept.statements()
+    assert len(said) == before
+    for one in (rollout, other):
+        assert [s.sequence for s in said if s.rollout == one.id] == list(range(1, len(kept.records.journal(one.id)) + 1))
+
+
+def test_a_guards_note_that_is_in_the_ledger_already_is_not_entered_again(kept: Kept) -> None:
+    act = Act(Kind.GUARD_STARTED, "guard g1", "started", {}, {"version": "0.1.0"})
+    kept.records.note_guard("g1", 1_790_000_000.0, act)
+    kept.records.note_guard("g1", 1_790_000_000.0, act)
+    with kept.records._transaction("forget") as connection:
+        connection.execute(sa.text("UPDATE verdigris_guard_journal SET ledger_index = NULL WHERE number = 2"))
+    rolled_out(World(), kept.records)
+    kept.records.note_guard("g1", 1_790_000_000.0, act)
+    assert [s.sequence for s in kept.statements() if s.rollout is None] == [1, 2, 3]
 
 
 SECRETS = ("4111 1111 1111 1111", "jane.doe@hospital.test", "eyJhbGciOiJIUzI1NiJ9.secret", "+49 170 1234567")

@@ -104,7 +104,7 @@ def _by_command(query: bytes, authority: Authority) -> bytes:
     shown = shlex.join(authority.command)
     try:
         done = subprocess.run(authority.command, input=query, capture_output=True, timeout=authority.limit_s, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: a word of it has a null byte
         msg = f"the command `{shown}` gave no time stamp: {error}"
         raise TimestampFailed(msg) from error
     if done.returncode:

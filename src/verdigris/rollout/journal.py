@@ -94,6 +94,8 @@ class Journal:
         self._transaction, self._ledger = transaction, ledger
         self._cards: dict[tuple[str, str], bytes] = {}
         self._said: dict[str, int] = {}
+        self._uncertain: set[str | None] = set()
+        """Rollouts (None: guards) of which something may have been entered although nobody was told."""
         self._saying = threading.Lock()
 
     # -- rollouts
@@ -213,7 +215,8 @@ class Journal:
             return
         table = key.table
         left = (of, table.c.statement.is_not(None), table.c.ledger_index.is_(None))
-        chosen = sa.select(key, table.c.statement).where(*left).order_by(key).limit(ENTER_AT_ONCE_MAX)
+        # The rows are locked: whoever else would enter them waits, and then finds them entered.
+        chosen = sa.select(key, table.c.statement).where(*left).order_by(key).limit(ENTER_AT_ONCE_MAX).with_for_update()
         with self._entering() as connection:
             lock(connection)
             waiting = [
@@ -221,7 +224,7 @@ class Journal:
                 for number, payload in connection.execute(chosen).all()
             ]
             if waiting:
-                for number, index in self._entered(connection, waiting):
+                for number, index in self._entered(connection, waiting, of):
                     connection.execute(sa.update(table).where(of, key == number).values(ledger_index=index))
 
     @contextlib.contextmanager
@@ -233,14 +236,21 @@ class Journal:
                 msg = f"could not enter into the ledger: {error}"
                 raise NotEntered(msg) from error
 
-    def _entered(self, connection: sa.Connection, waiting: Sequence[tuple[int, Statement]]) -> Iterator[tuple[int, int]]:
-        """Append what is not in the ledger yet. Yields key and index of each."""
+    def _entered(
+        self, connection: sa.Connection, waiting: Sequence[tuple[int, Statement]], of: sa.ColumnElement[bool]
+    ) -> Iterator[tuple[int, int]]:
+        """Append what is not in the ledger yet. Yields key and index of each.
+
+        What is late may be there: a crash, or an answer that did not come, was before its row could say so. It is then behind what its own
+        rollout or guard has said before, for each is entered in order; others may have entered anything since.
+        """
         assert self._ledger is not None  # noqa: S101  # the callers looked
-        known = max(
-            connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.ledger_index), -1))).scalar_one()
-            for table in (_JOURNAL, _GUARDS)
-        )
-        there = {(s.rollout, s.actor.card if s.rollout is None else "", s.sequence): i for i, s in self._ledger.since(known + 1)}
+        there: dict[tuple[str | None, str, int], int] = {}
+        rollout = waiting[0][1].rollout
+        if rollout in self._uncertain or any(statement.late for _, statement in waiting):
+            table = _JOURNAL if rollout is not None else _GUARDS
+            known = connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.ledger_index), -1)).where(of)).scalar_one()
+            there = {(s.rollout, s.actor.card if s.rollout is None else "", s.sequence): i for i, s in self._ledger.since(known + 1)}
         missing = []
         for key, statement in waiting:
             name = (statement.rollout, statement.actor.card if statement.rollout is None else "", statement.sequence)
@@ -249,7 +259,9 @@ class Journal:
             else:
                 missing.append((key, statement))
         if missing:
+            self._uncertain.add(rollout)
             first = self._ledger.enter([statement for _, statement in missing])
+            self._uncertain.discard(rollout)
             yield from ((key, first + n) for n, (key, _) in enumerate(missing))
 
     def _statement(

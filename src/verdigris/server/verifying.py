@@ -134,10 +134,14 @@ class Verifying:
         return found
 
     async def _ran(self) -> Found:
-        process = await asyncio.create_subprocess_exec(
-            *self._command.arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._command.environment},
-        )  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command.arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE, env={**os.environ, **self._command.environment},
+            )  # fmt: skip
+        except OSError as error:
+            msg = f"the verifier cannot be started: {error}"
+            raise CannotVerify(msg) from error
         try:
             with contextlib.suppress(OSError):  # it has ended already
                 os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST)
