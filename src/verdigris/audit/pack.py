@@ -34,7 +34,7 @@ wrote it. KEY is the ledger's verifier key (name+id+key). Take it from somebody 
 
 entries/   what was written, in order: DSSE envelopes around in-toto statements
 proofs/    that each is in the ledger whose head is `checkpoint` (C2SP tlog-proof)
-evidence/  what entries rest on and what people wrote, by SHA-256; what is missing was erased
+evidence/  what entries rest on and what people wrote and signed, by SHA-256; what is missing was erased
 plan.json  what was asked for
 
 Made from these, and signed by nobody:
@@ -63,9 +63,16 @@ def named_by(entries: Sequence[Entry], record: Record) -> Iterator[str]:
             yield from [] if looks is None else json.loads(looks)
 
 
-def documents(entries: Sequence[Entry], record: Record) -> dict[str, bytes]:
+def with_reviews(entries: Sequence[Entry], ledger: Sequence[Entry]) -> list[Entry]:
+    """A rollout's entries, and those in which a guard says that what was overridden in it has been reviewed. In order."""
+    overridden = {entry.statement.values["approval"] for entry in entries if entry.statement.kind is Kind.FREEZE_OVERRIDDEN}
+    done = (one for one in ledger if one.statement.kind is Kind.REVIEW_DONE and one.statement.values["of"] in overridden)
+    return sorted((*entries, *done), key=lambda entry: entry.index)
+
+
+def documents(entries: Sequence[Entry], record: Record, ledger: Sequence[Entry], as_of_unix_s: float) -> dict[str, bytes]:
     """What a pack says of a rollout in formats of others, by file name. Raises: EvidenceDamaged."""
-    assessment = assess(entries, record.evidence)
+    assessment = assess(entries, record.evidence, ledger=ledger, as_of_unix_s=as_of_unix_s)
     made = {
         "oscal/assessment-results.json": assessment_results(assessment),
         "oscal/poam.json": poam(assessment),
@@ -79,18 +86,20 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path) -> int:
     """Write the pack of one rollout's entries. Returns how many files it has. Raises: CannotExport, EvidenceDamaged."""
     rollout, plan = entries[0].statement.rollout, entries[0].statement.plan
     contents: dict[str, bytes] = {"checkpoint": str(record.head).encode()}
-    for entry in entries:
+    ledger, as_of_unix_s = record.reviews()
+    chosen = with_reviews(entries, ledger)
+    for entry in chosen:
         contents[f"entries/{entry.index}.json"] = entry.content
         contents[f"proofs/{entry.index}.tlog-proof"] = str(record.proof(entry.index)).encode()
-    for digest in dict.fromkeys(named_by(entries, record)):
+    for digest in dict.fromkeys(named_by(chosen, record)):
         blob = record.evidence(digest)
         if blob is not None:
             contents["plan.json" if digest == plan else f"evidence/{digest}"] = blob
-    contents |= documents(entries, record)
+    contents |= documents(entries, record, ledger, as_of_unix_s)
     contents |= report_files(record, entries)
     contents["README.txt"] = _README.format(keys="\n".join(f"    {key}" for key in record.keys)).encode()
     manifest = {
-        "format": FORMAT, "rollout": rollout, "entries": [entry.index for entry in entries],
+        "format": FORMAT, "rollout": rollout, "entries": [entry.index for entry in chosen],
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }  # fmt: skip
     contents["manifest.json"] = rfc8785.dumps(manifest)

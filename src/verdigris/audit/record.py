@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from verdigris.audit.errors import NoRecord, NoSuchEntry
+from verdigris.compliance.consent import OF_REVIEWS
 from verdigris.database import open_engine
 from verdigris.ledger import evidence
 from verdigris.ledger.checkpoint import Checkpoint
@@ -21,6 +22,7 @@ from verdigris.ledger.signing import KEYS_FILE, verifier_keys
 from verdigris.ledger.sql_storage import LogTables
 from verdigris.ledger.statement import Statement, opened
 from verdigris.ledger.storage import LOG_FOLDER, LogFolder, Storage
+from verdigris.times import NANO
 
 RECORDS_FILE = "rollouts.sqlite"
 
@@ -61,6 +63,18 @@ class Record:
             if entry.statement.rollout is not None:
                 found.setdefault(entry.statement.rollout, []).append(entry)
         return found
+
+    def reviews(self) -> tuple[tuple[Entry, ...], float]:
+        """The entries of all rollouts that tell which overrides of freezes were reviewed, and until when the log goes (seconds since 1970).
+
+        Raises: InvalidEntry, InvalidTile.
+        """
+        found, newest = [], 0
+        for entry in self.entries():
+            newest = max(newest, entry.statement.unix_nano)
+            if entry.statement.kind in OF_REVIEWS:
+                found.append(entry)
+        return tuple(found), newest / NANO
 
     def of(self, rollout_id: str) -> tuple[Entry, ...]:
         """The entries of one rollout: by its id, a unique beginning of it, or "latest". Raises: NoSuchEntry."""

@@ -1,6 +1,7 @@
 """What the commands of `verdigris audit` do and print. Works on files alone; no guard need run."""
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from verdigris.comparison.terminal import visible
 from verdigris.compliance.answers import State as ControlState
 from verdigris.compliance.assess import Assessed, assess
 from verdigris.compliance.catalogue import CATALOGUE, Control, control_of
+from verdigris.compliance.consent import Review, reviews_of
 from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
@@ -104,13 +106,23 @@ def list_population(since: str | None, until: str | None, state: Path | None, *,
     with open_record(state_folder(state)) as record:
         rollouts = [_member(name, entries) for name, entries in record.rollouts().items() if first <= _begun_unix_s(entries) < last]
         size = record.checkpoint.size
+        reviews = [one for one in reviews_of(record.reviews()[0], record.evidence) if one.open]
+    now = time.time()
     if as_json:
-        typer.echo(json.dumps({"schema": "verdigris.population/1", "log_size": size, "rollouts": rollouts}, indent=2))
+        said = {
+            "schema": "verdigris.population/1",
+            "log_size": size,
+            "rollouts": rollouts,
+            "open_reviews": [_review(one, now) for one in reviews],
+        }
+        typer.echo(json.dumps(said, indent=2))
     else:
         for row in rollouts:
             ended = row["ended"] or "OPEN: it has no end in the record"
             gaps = f", {row['gaps']} GAPS" if row["gaps"] else ""
             typer.echo(f"{row['rollout']}  {str(row['begun'])[:19]}  {ended}  {row['verdict'] or ''}  {row['entries']} entries{gaps}")
+        for one in reviews:
+            typer.echo(_review_line(one, now))
         typer.echo(f"{len(rollouts)} rollouts in {size} entries; `verdigris audit verify` shows that none was taken out")
     finish()
     return ExitCode.FAIL if any(row["gaps"] for row in rollouts) else ExitCode.PASS
@@ -137,10 +149,11 @@ def show_control(control: str | None, since: str | None, until: str | None, stat
     if asked is None:
         msg = "name a control" if control is None else f"there is no control {control!r}"
         raise typer.BadParameter(f"{msg}; `verdigris audit control --list` lists them")  # noqa: TRY003, EM102  # as Typer shows it
-    first, last = _day(since, 0.0), _day(until, float("inf"))
+    first, last, now = _day(since, 0.0), _day(until, float("inf")), time.time()
     with open_record(state_folder(state)) as record:
+        ledger, _ = record.reviews()
         found = {
-            str(entries[0].statement.rollout): assess(entries, record.evidence, (asked,)).controls[0]
+            str(entries[0].statement.rollout): assess(entries, record.evidence, (asked,), ledger=ledger, as_of_unix_s=now).controls[0]
             for entries in record.rollouts().values() if first <= _begun_unix_s(entries) < last
         }  # fmt: skip
     if as_json:
@@ -167,7 +180,8 @@ def write_oscal(rollout: str, output: Path | None, state: Path | None, *, as_jso
         msg = "say where the documents go (--output DIR), or print one (--json)"
         raise typer.BadParameter(msg)
     with open_record(state_folder(state)) as record:
-        assessment = assess(record.of(rollout), record.evidence)
+        ledger, as_of_unix_s = record.reviews()
+        assessment = assess(record.of(rollout), record.evidence, ledger=ledger, as_of_unix_s=as_of_unix_s)
     if output is None:
         typer.echo(assessment_results(assessment).decode(), nl=False)
     else:
@@ -230,6 +244,28 @@ def _member(name: str, entries: Sequence[Entry]) -> dict[str, object]:
         "gaps": sum(one.sequence != place for place, one in enumerate(said, 1)), "ended": ends[-1] if ends else None,
         "verdict": verdicts[-1] if verdicts else None, "first": first.index,
     }  # fmt: skip
+
+
+def _review(review: Review, now_unix_s: float) -> dict[str, object]:
+    """A review that is open: in whatever rollout of the ledger, whenever that was."""
+    by = review.override and review.override.given
+    return {
+        "rollout": review.rollout, "entry": review.entry, "override": review.of, "due": rfc3339(review.due_unix_s * NANO),
+        "overdue": review.overdue(now_unix_s), "by": by.person.name if by else None, "role": by.approval.role.value if by else None,
+        "reason": by.approval.reason if by else None,
+    }  # fmt: skip
+
+
+def _review_line(review: Review, now_unix_s: float) -> str:
+    by = review.override and review.override.given
+    who = (
+        visible(f"{by.person.name}, as {by.approval.role.value}: {by.approval.reason}")
+        if by
+        else "somebody who was erased, or is not shown"
+    )
+    late = ", OVERDUE" if review.overdue(now_unix_s) else ""
+    due = rfc3339(review.due_unix_s * NANO)[:10]
+    return f"OPEN REVIEW of an override of a freeze in {review.rollout} (entry {review.entry}), due {due}{late}; overridden by {who}"
 
 
 def _control(control: Control) -> dict[str, object]:
