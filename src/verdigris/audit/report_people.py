@@ -76,7 +76,7 @@ def _word(one: Word, line: Line, story: Story) -> tuple[Text, ...]:
     approval = given.approval
     return (
         Text(moment(one.unix_nano)), Text(given.person.name), Text(approval.role.value), _SAID[one.decision],
-        Text(_about(approval.step, story)), told(approval.reason or None, "–"),
+        Text(_about(approval.step, story)), told(approval.reason) if approval.reason else Text("–"),
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def _shown(shown: Shown) -> Iterator[tuple[str, Text]]:
     if not shown.known:
         yield "What it said", Text(ERASED, Tone.UNSURE)
         return
-    yield "Asked about", told(shown.about or None, "–")
+    yield "Asked about", told(shown.about)
     if shown.verdict is None:
         yield "Verdict then", Text("none yet")
     else:
@@ -107,7 +107,7 @@ def _shown(shown: Shown) -> Iterator[tuple[str, Text]]:
         yield "In words", told(shown.summary)
     more = len(shown.findings) - FINDINGS_LISTED
     findings = " · ".join(shown.findings[:FINDINGS_LISTED]) + (f" · and {more} more" if more > 0 else "")
-    yield "Findings then", told(findings or None, "none")
+    yield "Findings then", told(findings) if findings else Text("none")
 
 
 def _moves(story: Story) -> Iterator[Block]:

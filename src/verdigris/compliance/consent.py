@@ -155,6 +155,8 @@ def consent_of(entries: Sequence[Entry], evidence: EvidenceOf) -> Consent:
             step += said.values["event"] in FORWARD
             if plan is not None:
                 moves += _needing(plan, entry, step, words)
+        elif said.kind in {Kind.WEIGHT_INTENDED, Kind.COMMIT_INTENDED} and plan is not None:
+            moves += _unasked(plan, entry, step, {one.step for one in moves if not one.freeze})
     return Consent(plan, tuple(words), tuple(moves))
 
 
@@ -185,7 +187,11 @@ def word_of(entry: Entry, evidence: EvidenceOf) -> Word:
         document = evidence(rests[0])
         if document is None:
             return word
-        given = verify(signed, People((_person(document),)), said.unix_nano)
+        person = _person(document)
+        if signed.signature.key not in person.keys:
+            key = signed.signature.key.fingerprint
+            return replace(word, wrong=f"it is signed with the key {key}, which is none of {person.name}'s, as known then")
+        given = verify(signed, People((person,)), said.unix_nano)
     except (ApprovalError, ValueError, TypeError, AttributeError, KeyError) as error:
         return replace(word, wrong=str(error))
     wrong = _other(said, word.decision, given)
@@ -232,6 +238,16 @@ def _needing(plan: Plan, entry: Entry, step: int, words: Sequence[Word]) -> Iter
             Move(entry.index, step, about, frozen.reason or "a freeze"), () if glass is None else glass.gate, questions, plan, words,
             said.unix_nano,
         )  # fmt: skip
+
+
+def _unasked(plan: Plan, entry: Entry, step: int, judged: set[int]) -> Iterator[Move]:
+    """Gates that a weight is beyond, and that no move went through."""
+    said = entry.statement
+    named = said.values.get("step")
+    beyond = len(plan.steps) if said.kind is Kind.COMMIT_INTENDED else named if isinstance(named, int) else step
+    for one in range(min(beyond, len(plan.steps)) + 1):
+        if plan.gate_before(one) and one not in judged:
+            yield Move(entry.index, one, plan.step_text(one), "", wrong="anybody at all: no move through it is in the record")
 
 
 def _asked(
