@@ -472,6 +472,18 @@ def test_without_the_plan_nothing_is_said_of_gates() -> None:
     assert says(report.not_proven, "had been agreed to", "its plan is not here")
 
 
+def test_a_move_at_the_beginning_of_a_freeze_may_have_been_decided_before() -> None:
+    begins = round(PLAN.schedule.freezes[0].start_unix_s) * NANO
+    told = Signed(begins - MINUTE - 2 * NANO).submitted()
+    told.now -= MINUTE - 5 * NANO
+    report = of(told.step(0, "ready"))
+    assert says(report.not_proven, "had been agreed to", "may have been decided before it began")
+    found(report, "entry 3", "1 % was announced in a freeze")
+    report = of(Signed(begins - 3 * MINUTE).submitted().says("e.engel", OVERRIDE, START_OF, Role.SECURITY).step(0, "ready"))
+    assert report.ok
+    assert not says(report.not_proven, "had been agreed to")
+
+
 def test_what_came_in_while_the_guard_decided_is_no_contradiction() -> None:
     told = one_gives().says("e.engel", REFUSE, 2, Role.SECURITY)
     told.now -= MINUTE - 2 * NANO

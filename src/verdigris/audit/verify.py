@@ -1889,20 +1889,18 @@ class _People:
         if asked is None or not frozen:
             return
         until = f"in a freeze of the plan (until {utc(frozen[1] // NANO)})"
-        if unix_nano < frozen[0] + DECIDING_S * NANO:
-            self.unsure.append(f"{where}: {what} {until}, and may have been decided before it began")
-            return
-        if asked.glass is None:
-            self._part.wrong(where, f"{what} {until}, which nobody may override")
-            return
-        lacks = {step: self._lacks(asked.glass, step, DECISIONS["freeze.overridden"], unix_nano) for step in (START, max(self._step, 0))}
+        step = max(self._step, 0)
+        lacks: dict[int, str | None] = {START: "nobody may override it"}
+        if asked.glass is not None:
+            lacks = {one: self._lacks(asked.glass, one, DECISIONS["freeze.overridden"], unix_nano) for one in (START, step)}
         if "" in lacks.values():
             return
-        missing = lacks[max(self._step, 0)]
-        if None in lacks.values() or missing is None:
+        if unix_nano < frozen[0] + DECIDING_S * NANO:
+            self.unsure.append(f"{where}: {what} {until}, and may have been decided before it began")
+        elif None in lacks.values():
             self.unsure.append(f"{where}: {what} {until}; whether it was overridden is in blobs that are not here")
-            return
-        self._part.wrong(where, f"{what} {until}, and nobody who may had overridden it: {missing}")
+        else:
+            self._part.wrong(where, f"{what} {until}, and nobody who may had overridden it: {lacks.get(step) or lacks[START]}")
 
     def _gated(self, index: int, gate: Gate, unix_nano: int) -> None:
         """The step that begins now has a gate."""

@@ -228,16 +228,16 @@ def _needing(plan: Plan, entry: Entry, step: int, words: Sequence[Word]) -> Iter
         shown = dict.fromkeys(one.given.approval.shown for one in reversed(given) if one.given is not None)
         questions = [Question(str(said.rollout), str(said.plan), step, one) for one in shown or (None,)]
         yield _asked(Move(entry.index, step, about, ""), gate, questions, plan, words, said.unix_nano)
-    frozen = plan.schedule.freeze_at((said.unix_nano - DECIDING_NANO) / NANO)
-    if frozen is not None and plan.schedule.freeze_at(said.unix_nano / NANO) is frozen:
+    frozen = plan.schedule.freeze_at(said.unix_nano / NANO)
+    if frozen is not None:
         glass = plan.schedule.break_glass
         questions = [
             Question(str(said.rollout), str(said.plan), one, None, ApprovalDecision.OVERRIDE_FREEZE) for one in (START, max(step, 0))
         ]  # fmt: skip
-        yield _asked(
-            Move(entry.index, step, about, frozen.reason or "a freeze"), () if glass is None else glass.gate, questions, plan, words,
-            said.unix_nano,
-        )  # fmt: skip
+        move = Move(entry.index, step, about, frozen.reason or "a freeze")
+        move = _asked(move, () if glass is None else glass.gate, questions, plan, words, said.unix_nano)
+        if move.by or said.unix_nano - DECIDING_NANO >= frozen.start_unix_s * NANO:  # else it may have been decided before the freeze
+            yield move
 
 
 def _unasked(plan: Plan, entry: Entry, step: int, judged: set[int]) -> Iterator[Move]:
