@@ -25,7 +25,7 @@ def signed_blocks(story: Story) -> Iterator[Block]:
             yield Paragraph(_loud(one))
     yield from _reviews(story)
     if not words:
-        yield Paragraph(Text("Nobody has signed anything in this record.", Tone.UNSURE))
+        yield Paragraph(Text("Nobody's approval is signed in this record.", Tone.UNSURE))
     else:
         lines = {line.index: line for line in story.lines}
         rows = tuple(_word(one, lines[one.entry], story) for one in words)

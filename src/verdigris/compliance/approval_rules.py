@@ -37,16 +37,22 @@ def _against(facts: Facts) -> Contradicted | None:
 
 
 def _not_shown(facts: Facts) -> NotCovered | None:
+    why = _why_not_shown(facts)
+    unsigned = "" if facts.consent.words else "no entry of this rollout is a signed approval: "
+    return None if why is None else NotCovered(f"{unsigned}{why}")
+
+
+def _why_not_shown(facts: Facts) -> str | None:
     plan, passed = facts.consent.plan, facts.consent.gated
     if plan is None:
-        return NotCovered("the plan was erased, or this version cannot read it: whom it asks is not known")
+        return "the plan was erased, or this version cannot read it, so whom it asks is not known"
     if not _gates(plan):
-        return NotCovered("the plan has no gate: nobody is asked before it moves")
+        return "the plan has no gate, so nobody is asked before it moves"
     if not passed:
-        return NotCovered("the rollout passed no gate of its plan: nobody had to approve what it did")
+        return "the rollout passed no gate of its plan, so nobody had to approve what it did"
     untold = next((one for one in passed if not one.by), None)
     if untold is not None:
-        return NotCovered(f"whether the gate of entry {untold.entry} was open cannot be told: what was signed was erased")
+        return f"whether the gate of entry {untold.entry} was open cannot be told, for what was signed was erased"
     return None
 
 
