@@ -163,9 +163,8 @@ def test_a_control_of_approvals_is_evidenced_only_by_verified_words_of_others_at
 def test_a_control_of_changes_lacks_an_approval_until_it_is_shown(key: str) -> None:
     before = answer(key, to_the_gate())
     assert before.state is State.EVIDENCED
-    assert before.lacking[0].startswith(
-        "approval by an authorised person: no entry of this rollout is a signed approval: the rollout passed no"
-    )
+    unsigned = "approval by an authorised person: no entry of this rollout is a signed approval: the rollout passed no gate"
+    assert before.lacking[0].startswith(unsigned)
     after = answer(key, one_gives().step(2, "approved"))
     assert after.state is State.EVIDENCED
     assert "the step to 50 % was approved by 2 people" in after.why
@@ -189,6 +188,11 @@ def test_an_approval_by_the_author_contradicts_separate_roles_also_where_it_did_
     told = one_gives().says("a.meyer", GIVE, 2).step(2, "approved")
     assert answer("NIST-800-53r5:AC-5", told).state is State.CONTRADICTED
     assert answer("NIST-800-53r5:CM-3(1)", told).state is State.EVIDENCED
+
+
+def test_an_override_that_was_erased_shows_no_approval() -> None:
+    told = overridden().says("b.klein", GIVE, 2).says("c.cruz", GIVE, 2).step(2, "approved")
+    assert "whether the way of entry 5 was open cannot be told" in answer(APPROVALS[0], told, signed_by(told)[0]).why
 
 
 def test_security_took_part_where_it_was_counted() -> None:
@@ -272,7 +276,7 @@ def test_the_report_says_refusals_and_withdrawals_with_their_reasons_and_what_is
     assert "NOT GOOD" in text_of(forged, "people")
     assert "not so: it is signed with the key" in text_of(forged, "missing")
     assert "it was not open: 1 more of approver" in text_of(forged, "missing")
-    assert "12 | the step to 50 %, through its gate | NO | It waited for 1 more of approver" in text_of(forged, "people")
+    assert "12 | the step to 50 %, through its gate | NO | 1 more of approver (2 asked; so far: b.klein)" in text_of(forged, "people")
 
 
 def test_overrides_are_loud_and_reviews_stand_in_every_report_until_they_are_done() -> None:

@@ -129,7 +129,7 @@ def _needed(one: Move) -> str:
 
 def _opened(one: Move) -> tuple[Text, Text]:
     if one.wrong:
-        return Text("NO", Tone.BAD), Text(f"It waited for {one.wrong}", Tone.BAD)
+        return Text("NO", Tone.BAD), Text(one.wrong, Tone.BAD)
     if not one.by:
         return Text("cannot be told", Tone.UNSURE), Text("what was signed was erased", Tone.UNSURE)
     return Text("yes", Tone.GOOD), Text(_names(one.by))

@@ -43,16 +43,16 @@ def _not_shown(facts: Facts) -> NotCovered | None:
 
 
 def _why_not_shown(facts: Facts) -> str | None:
-    plan, passed = facts.consent.plan, facts.consent.gated
+    plan = facts.consent.plan
     if plan is None:
         return "the plan was erased, or this version cannot read it, so whom it asks is not known"
     if not _gates(plan):
         return "the plan has no gate, so nobody is asked before it moves"
-    if not passed:
+    if not facts.consent.gated:
         return "the rollout passed no gate of its plan, so nobody had to approve what it did"
-    untold = next((one for one in passed if not one.by), None)
+    untold = next((one for one in facts.consent.moves if not one.by), None)
     if untold is not None:
-        return f"whether the gate of entry {untold.entry} was open cannot be told, for what was signed was erased"
+        return f"whether the way of entry {untold.entry} was open cannot be told, for what was signed was erased"
     return None
 
 

@@ -247,7 +247,7 @@ def _unasked(plan: Plan, entry: Entry, step: int, judged: set[int]) -> Iterator[
     beyond = len(plan.steps) if said.kind is Kind.COMMIT_INTENDED else named if isinstance(named, int) else step
     for one in range(min(beyond, len(plan.steps)) + 1):
         if plan.gate_before(one) and one not in judged:
-            yield Move(entry.index, one, plan.step_text(one), "", wrong="anybody at all: no move through it is in the record")
+            yield Move(entry.index, one, plan.step_text(one), "", wrong="no move through it is in the record")
 
 
 def _asked(
