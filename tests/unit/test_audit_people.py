@@ -329,6 +329,17 @@ def weight_without_any_move() -> tuple[Signed, str | Kind, str]:
 
 
 @tamper
+def weight_beyond_the_plan_under_a_small_step() -> tuple[Signed, str | Kind, str]:
+    return to_the_gate().weight(95.0, 0), "entry 10", "95 % was announced, and by its plan the rollout was at most at 10 % then"
+
+
+@tamper
+def one_key_under_two_names() -> tuple[Signed, str | Kind, str]:
+    told = one_gives(person=person("c.cruz", Role.APPROVER, keys=("b.klein",)), signs="b.klein").step(2, "approved")
+    return told, "entry 12", "its gate was not open"
+
+
+@tamper
 def commit_without_the_switch() -> tuple[Signed, str | Kind, str]:
     told = one_gives().step(2, "approved").committed()
     return told, Kind.COMMIT_INTENDED, "nobody had approved the switch"
@@ -424,7 +435,7 @@ def test_what_was_tampered_with_is_found(name: str) -> None:
 
 def test_so_many_are_found() -> None:
     """That none is lost from the list above unseen."""
-    assert len(TAMPERED) == 46
+    assert len(TAMPERED) == 48
 
 
 # -- what cannot be told
@@ -437,7 +448,7 @@ def test_what_was_erased_is_said_and_not_called_wrong(lost: int) -> None:
     name = [one.based_on[lost] for one in told.told if one.kind is Kind.APPROVAL_GIVEN][1]
     report = of(told, (name,))
     assert report.problems == []
-    assert says(report.not_proven, "for it was erased", name)
+    assert says(report.not_proven, "for it is not here", name)
     assert says(report.not_proven, "had been agreed to", "whether step 3 began as its gate asks")
     assert says(report.proven, "0 moves through gates")
 

@@ -97,6 +97,8 @@ REASON_CHARS_MAX = 4_000
 WORDS_MAX = 500
 """Of people about one rollout."""
 STEP_MAX, QUORUM_MAX = 50, 20
+PERCENT_ERROR = 0.01
+"""Every proxy sets weights to a hundredth of a percent."""
 SSH_NAME_BYTES_MAX, SSH_BYTES_MAX, SSH_ARMORED_MAX = 255, 4_096, 16_384
 RSA_BITS_MIN, RSA_BITS_MAX, RSA_EXPONENT_BYTES_MAX = 2_048, 16_384, 4
 AHEAD_S = 120
@@ -1738,9 +1740,13 @@ Gate = Sequence["tuple[frozenset[str], int]"]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a plan asks of people. `gates`: of its steps, then of the switch; `glass` None: nobody may override a freeze."""
+    """What a plan asks of people. `gates`: of its steps, then of the switch; `glass` None: nobody may override a freeze.
+
+    `weights`: of its steps, and all of the traffic for the switch; in percent.
+    """
 
     author: str
+    weights: tuple[float, ...]
     gates: tuple[Gate, ...]
     freezes: tuple[tuple[int, int], ...]
     glass: Gate | None
@@ -1766,8 +1772,9 @@ def read_asked(plan: bytes) -> Asked:
         glass = schedule["break_glass"]
         within = 0.0 if glass is None else glass["review_within"]
         _need(len(freezes) <= LIST_MAX and isinstance(within, (int, float)), "its schedule is malformed")
-        author = _text(document["change"]["author"], "its author")
-        return Asked(author, tuple(gates), freezes, None if glass is None else _gate_of(glass["gate"]), within)
+        author, weights = _text(document["change"]["author"], "its author"), [step["weight"] for step in steps]
+        _need(all(isinstance(one, (int, float)) for one in weights), "a weight is no number")
+        return Asked(author, (*weights, 100.0), tuple(gates), freezes, None if glass is None else _gate_of(glass["gate"]), within)
     except (KeyError, TypeError) as error:
         msg = f"it does not say who is asked, as plans do: {shown(str(error))}"
         raise Refused(msg) from error
@@ -1880,6 +1887,9 @@ class _People:
         if closed:
             what = f"{percent:g} % was announced, and nobody had approved {listed([asked.named(one) for one in closed])}, as the plan asks"
             self._part.wrong(where, what)
+        most = max(asked.weights[: max(self._step + 1, 0)], default=0.0)
+        if not commits and percent > most + PERCENT_ERROR:
+            self._part.wrong(where, f"{percent:g} % was announced, and by its plan the rollout was at most at {most:g} % then")
         self._thawed(where, said.unix_nano, f"{percent:g} % was announced")
 
     def _thawed(self, where: str, unix_nano: int, what: str) -> None:
@@ -1966,8 +1976,9 @@ class _People:
 
 
 def _short(gate: Gate, words: Sequence[Word]) -> list[int]:
-    """How many people are missing, by need. The last word of each person counts."""
-    last = {_folded(one.person): one for one in sorted(words, key=lambda one: (one.issued_nano, one.digest))}
+    """How many people are missing, by need. The last word of each person counts, and who has the same key is the same person."""
+    by_name = {_folded(one.person): one for one in sorted(words, key=lambda one: (one.issued_nano, one.digest))}
+    last = {one.key: one for one in by_name.values()}
     return [max(0, people - sum(one.role in roles for one in last.values())) for roles, people in gate]
 
 
@@ -2002,7 +2013,7 @@ def _agreed(report: Report, story: Story, get: Blob) -> None:
     if words or done:
         report.not_proven.append("that the people are who the guard's list of people says, and had read what they were shown")
     if erased:
-        report.not_proven.append(f"what is said to be signed, for it was erased: {listed(erased)}")
+        report.not_proven.append(f"what is said to be signed, for it is not here (erased, or left out): {listed(erased)}")
     if unsure:
         report.not_proven.append(f"that what moved had been agreed to: {listed(unsure)}")
 
