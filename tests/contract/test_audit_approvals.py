@@ -189,10 +189,8 @@ def test_what_was_erased_is_told_and_not_called_wrong(state: Path, place: int) -
     digest = erased(state, Kind.APPROVAL_GIVEN, place)
     code, out, _ = verdigris("audit", "verify", "--state", state)
     assert code == 0
-    assert (
-        f"what is said to be signed, for it is not here (erased, or left out): {'what was signed' if place == 0 else 'who signed it'} ({digest})"
-        in out
-    )
+    what = "what was signed" if place == 0 else "who signed it"
+    assert f"what is said to be signed, for it is not here (erased, or left out): {what} ({digest})" in out
     assert "began as its gate asks is in blobs that are not here" in out
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from hypothesis import given as by_hypothesis
+from hypothesis import settings
 from hypothesis import strategies as st
 from tests.unit.approval_people import AUTHOR, CRUZ, KLEIN, OTHER_PLAN, OTHER_ROLLOUT, person, private
 from tests.unit.audit_logs import KEY, Memory, digest, sealed
@@ -544,6 +545,7 @@ def test_a_signature_for_another_purpose_is_refused() -> None:
         check_ssh_signature(armored, b"message")
 
 
+@settings(deadline=None)  # whole logs are made and signed
 @by_hypothesis(st.binary(max_size=300))
 def test_any_bytes_in_the_place_of_a_blob_get_a_sentence(junk: bytes) -> None:
     """Named rightly, so that only what is in them is wrong."""
@@ -564,6 +566,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # whole logs are made and signed
 @by_hypothesis(st.sampled_from(["change", "steps", "bake", "schedule"]), JSON)
 def test_any_value_in_a_plan_gets_a_sentence(name: str, value: Any) -> None:
     plan = rfc8785.dumps({**json.loads(PLAN.canonical), name: value})
@@ -571,6 +574,7 @@ def test_any_value_in_a_plan_gets_a_sentence(name: str, value: Any) -> None:
         read_asked(plan)
 
 
+@settings(deadline=None)  # whole logs are made and signed
 @by_hypothesis(st.sampled_from(["type", "decision", "rollout", "plan", "step", "shown", "role", "reason", "issued", "expires"]), JSON)
 def test_any_value_in_an_approval_gets_a_sentence(name: str, value: Any) -> None:
     told = to_the_gate().says("b.klein", GIVE, 2)
