@@ -122,7 +122,7 @@ def test_a_rollout_is_told_from_its_entries_and_evidence() -> None:
     story = rolled_back()[0].story()
     assert story.change is not None
     assert (story.change.name, story.change.reason, story.change.author) == ("clinic", "faster", None)
-    assert story.change.steps[0].approval
+    assert story.change.steps[0].gate == "an approval"
     assert [one.percent for one in story.intended] == [5.0, 0.0]
     assert [one.percent for one in story.observed] == [5.0, 0.0]
     assert (story.ending, story.exposed_s, story.return_s) == ("rolled back", 8.0, 2.0)

@@ -249,11 +249,11 @@ def test_people_are_named_in_what_they_asked_for() -> None:
 
 
 @pytest.mark.parametrize("key", ["PCI-DSS-4.0.1:6.5.4", "NIST-800-53r5:AC-5"])
-def test_an_approval_whose_signature_nobody_checked_separates_no_roles(key: str) -> None:
+def test_an_approval_whose_signature_is_not_there_separates_no_roles(key: str) -> None:
     approval: Told = (Kind.APPROVAL_GIVEN, {"step": 0, "approval": digest("a")}, {"actor": BY_PERSON})
     for told in (COMMITTED, entries(submitted(), approval)):
         assert answer(key, told).state is State.NOT_COVERED
-    assert "not checked" in answer("PCI-DSS-4.0.1:6.5.1", entries(submitted(), approval)).lacking[0]
+    assert "approval by an authorised person: " in answer("PCI-DSS-4.0.1:6.5.1", entries(submitted(), approval)).lacking[0]
 
 
 def test_a_return_counts_when_the_proxy_says_so() -> None:

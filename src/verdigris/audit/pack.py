@@ -39,8 +39,8 @@ wrote it. KEY is the ledger's verifier key (name+id+key). Take it from somebody 
 
 entries/   what was written, in order: DSSE envelopes around in-toto statements
 proofs/    that each is in the ledger whose head is `checkpoint` (C2SP tlog-proof)
-evidence/  what entries rest on and what people wrote, by SHA-256; what is missing
-           was erased, and an entry of the guard's says when and why
+evidence/  what entries rest on and what people wrote and signed, by SHA-256; what
+           is missing was erased, and an entry of the guard's says when and why
 plan.json  what was asked for
 
 stamps/       time stamps (RFC 3161) over earlier heads, where there are some; --stamp-roots ROOTS.pem verifies them, and so does
@@ -74,9 +74,16 @@ def _erasing(named: Container[str], record: Record) -> Iterator[Entry]:
             yield entry
 
 
-def documents(entries: Sequence[Entry], record: Record) -> dict[str, bytes]:
+def with_reviews(entries: Sequence[Entry], ledger: Sequence[Entry]) -> list[Entry]:
+    """A rollout's entries, and those in which a guard says that what was overridden in it has been reviewed. In order."""
+    overridden = {entry.statement.values["approval"] for entry in entries if entry.statement.kind is Kind.FREEZE_OVERRIDDEN}
+    done = (one for one in ledger if one.statement.kind is Kind.REVIEW_DONE and one.statement.values["of"] in overridden)
+    return sorted((*entries, *done), key=lambda entry: entry.index)
+
+
+def documents(entries: Sequence[Entry], record: Record, ledger: Sequence[Entry], as_of_unix_s: float) -> dict[str, bytes]:
     """What a pack says of a rollout in formats of others, by file name. Raises: EvidenceDamaged."""
-    assessment = assess(entries, record.evidence)
+    assessment = assess(entries, record.evidence, ledger=ledger, as_of_unix_s=as_of_unix_s)
     made = {
         "oscal/assessment-results.json": assessment_results(assessment),
         "oscal/poam.json": poam(assessment),
@@ -93,8 +100,10 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path, held: Seque
     """
     rollout, plan = entries[0].statement.rollout, entries[0].statement.plan
     contents: dict[str, bytes] = {"checkpoint": str(record.head).encode()}
-    named = dict.fromkeys(named_by(entries, record))
-    told = sorted([*entries, *_erasing(named, record)], key=lambda entry: entry.index)
+    ledger, as_of_unix_s = record.reviews()
+    chosen = with_reviews(entries, ledger)
+    named = dict.fromkeys(named_by(chosen, record))
+    told = sorted([*chosen, *_erasing(named, record)], key=lambda entry: entry.index)
     for entry in told:
         contents[f"entries/{entry.index}.json"] = entry.content
         contents[f"proofs/{entry.index}.tlog-proof"] = str(record.proof(entry.index)).encode()
@@ -103,7 +112,7 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path, held: Seque
         if blob is not None:
             contents["plan.json" if digest == plan else f"evidence/{digest}"] = blob
     contents |= _continued(record, held) | _stamped(record, entries)
-    contents |= documents(entries, record)
+    contents |= documents(entries, record, ledger, as_of_unix_s)
     contents |= report_files(record, entries)
     contents["README.txt"] = _README.format(keys="\n".join(f"    {key}" for key in record.keys)).encode()
     manifest = {

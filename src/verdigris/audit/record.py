@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from verdigris.audit.errors import NoRecord, NoSuchEntry
+from verdigris.compliance.consent import OF_REVIEWS
 from verdigris.database import CannotBeRead, open_postgresql_to_read, open_sqlite_to_read
 from verdigris.ledger import evidence
 from verdigris.ledger.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from verdigris.ledger.stamps import STAMPS, Kept, checkpoint_file, kept
 from verdigris.ledger.statement import Statement, opened
 from verdigris.ledger.storage import CHECKPOINT, LOG_FOLDER, LogFolder, Storage
 from verdigris.ledger.witness import AddCheckpoint
+from verdigris.times import NANO
 
 RECORDS_FILE = "rollouts.sqlite"
 
@@ -68,6 +70,18 @@ class Record:
     def erasures(self) -> list[Entry]:
         """The entries that call evidence erased; they belong to no rollout."""
         return [entry for entry in self.entries() if entry.statement.kind is Kind.EVIDENCE_ERASED]
+
+    def reviews(self) -> tuple[tuple[Entry, ...], float]:
+        """The entries of all rollouts that tell which overrides of freezes were reviewed, and until when the log goes (seconds since 1970).
+
+        Raises: InvalidEntry, InvalidTile.
+        """
+        found, newest = [], 0
+        for entry in self.entries():
+            newest = max(newest, entry.statement.unix_nano)
+            if entry.statement.kind in OF_REVIEWS:
+                found.append(entry)
+        return tuple(found), newest / NANO
 
     def of(self, rollout_id: str) -> tuple[Entry, ...]:
         """The entries of one rollout: by its id, a unique beginning of it, or "latest". Raises: NoSuchEntry."""

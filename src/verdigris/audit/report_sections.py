@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from verdigris.audit import report_plots as plots
 from verdigris.audit.report import Block, Control, Facts, Figure, Heading, Items, Listing, Paragraph, Report, Section, Table, Text, Tone
+from verdigris.audit.report_people import open_reviews_fact, signed_blocks
 from verdigris.audit.report_words import (
     CONTRADICTED,
     ERASED,
@@ -19,7 +20,7 @@ from verdigris.audit.report_words import (
     word,
 )
 from verdigris.audit.seen import Pair, Span
-from verdigris.audit.story import APPROVALS, Found, Gap, GapKind, Judged, Line, PlannedStep, Story
+from verdigris.audit.story import Found, Gap, GapKind, Judged, Line, PlannedStep, Story
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.statement import Outcome
 from verdigris.times import NANO
@@ -127,6 +128,7 @@ def _facts(story: Story) -> Facts:
         rows.append(("From verdict to baseline", Text(took(story.return_s))))
     if story.decisive is not None:
         rows.append(("Verdict", word(story.decisive.verdict)))
+    rows += open_reviews_fact(story)
     rows.append(("Entries", Text(f"{len(story.lines)} in the ledger, {_gap_words(story)}")))
     return Facts(tuple(rows))
 
@@ -160,6 +162,8 @@ def _changed(story: Story) -> Iterator[Block]:
         yield Table("The steps that the plan has", ("Step", "Candidate gets", "At least", "At most", "What must be shown before the next"),
                     tuple(rows), (1, 2, 2, 2, 7))  # fmt: skip
     rest = []
+    if change.switch_gate:
+        rest.append(f"The switch, which follows the last step, begins only when signed by {change.switch_gate}.")
     if change.bake_s is not None:
         rest.append(f"After the last step the candidate is watched for {took(change.bake_s)} more before it becomes the default.")
     if change.alpha is not None:
@@ -174,8 +178,8 @@ def _planned(number: int, step: PlannedStep) -> tuple[Text, ...]:
     shown = ["a PASS"] if step.passed else []
     if step.candidate_requests:
         shown.append(f"{step.candidate_requests:,} traced requests of the candidate without a finding")
-    if step.approval:
-        shown.append("(begins only after an approval)")
+    if step.gate:
+        shown.append(f"(begins only when signed by {step.gate})")
     weight, least, most = step.weight_percent, step.minimum_s, step.maximum_s
     return (
         Text(str(number), Tone.NUMBER), Text("–" if weight is None else f"{weight:g} %", Tone.NUMBER),
@@ -190,18 +194,13 @@ def _people(story: Story) -> Iterator[Block]:
         "What people asked for", ("Time", "Who", "What"),
         tuple((Text(moment(line.unix_nano)), who(line), told(line.text)) for line in asked), (4, 3, 9),
     )  # fmt: skip
-    approvals = story.of(*sorted(APPROVALS))
-    if approvals:
-        rows = ((Text(moment(one.unix_nano)), who(one), Text(one.kind.value), told(one.text)) for one in approvals)
-        yield Table("Approvals that were entered", ("Time", "Who", "Kind", "In words"), tuple(rows), (4, 3, 4, 6))
-    else:
-        yield Paragraph(Text("Nobody's approval is signed in this record.", Tone.UNSURE))
-    consent = [line for line in story.of(Kind.PHASE) if line.values["event"] in {"approved", "resumed"}]
-    if consent:
+    went_on = [line for line in story.of(Kind.PHASE) if line.values["event"] in {"resumed", "resumed before any traffic"}]
+    if went_on:
         yield Table(
-            "Consent that the guard was told of, unsigned", ("Time", "Who", "What"),
-            tuple((Text(moment(line.unix_nano)), who(line), told(line.text)) for line in consent), (4, 3, 9),
+            "Went on after a hold, as somebody asked (nobody signs that)", ("Time", "Who", "What"),
+            tuple((Text(moment(line.unix_nano)), who(line), told(line.text)) for line in went_on), (4, 3, 9),
         )  # fmt: skip
+    yield from signed_blocks(story)
     author = story.change.author if story.change is not None else None
     submitted = next(iter(story.of(Kind.PLAN_SUBMITTED)), None)
     if author is not None and submitted is not None and submitted.actor == author:
@@ -386,7 +385,9 @@ def _weight_row(line: Line) -> tuple[Text, ...]:
     )  # fmt: skip
 
 
-_SERIOUS = {GapKind.OPEN: Tone.BAD, GapKind.GAP: Tone.BAD, GapKind.DAMAGED: Tone.BAD, GapKind.MISSING: Tone.BAD, GapKind.TRAFFIC: Tone.BAD}
+_SERIOUS = dict.fromkeys(
+    (GapKind.OPEN, GapKind.GAP, GapKind.DAMAGED, GapKind.MISSING, GapKind.TRAFFIC, GapKind.REVIEW, GapKind.CONSENT), Tone.BAD
+)
 
 
 def _missing(story: Story) -> Iterator[Block]:
@@ -472,6 +473,11 @@ _WORDS = (
     (
         "nat",
         "The unit of evidence: the natural logarithm of how much more the data speak against the candidate being good enough than for it.",
+    ),
+    ("gate", "What a plan asks of people before a step: so many signatures, in these roles, of others than the change's author."),
+    (
+        "freeze, override",
+        "A time in which nothing may move forward; and the signed word of who may lift it, which somebody else reviews.",
     ),
     ("commit, rollback", "The candidate becomes the proxy's durable default; or all traffic goes back to the baseline."),
     ("ledger, checkpoint", "The append-only log of signed entries, and its signed head."),

@@ -17,12 +17,14 @@ COMPLIANCE = "verdigris.compliance"
 
 def made_report(record: Record, entries: Sequence[Entry]) -> Report:
     """What the report says. Raises: NoRecord."""
+    ledger, as_of_unix_s = record.reviews()
     told = tell(
         entries, record.evidence, checkpoint=str(record.head), keys=[str(key) for key in record.keys], log_size=record.checkpoint.size,
         erased=erased_by(record.erasures()),
         moved=[one for one in unexplained(record.entries()) if one.rollout == entries[0].statement.rollout],
+        ledger=ledger, as_of_unix_s=as_of_unix_s,
     )  # fmt: skip
-    return report_of(told, controls_told(entries, record.evidence))
+    return report_of(told, controls_told(entries, record.evidence, ledger, as_of_unix_s))
 
 
 def as_html(report: Report) -> bytes:
@@ -44,7 +46,9 @@ def report_files(record: Record, entries: Sequence[Entry]) -> dict[str, bytes]:
     return {"report.html": as_html(report), "report.pdf": as_pdf(report)}
 
 
-def controls_told(entries: Sequence[Entry], evidence: Evidence) -> tuple[Control, ...]:
+def controls_told(
+    entries: Sequence[Entry], evidence: Evidence, ledger: Sequence[Entry] = (), as_of_unix_s: float | None = None
+) -> tuple[Control, ...]:
     """What the rollout shows of controls; nothing where this installation has no catalogue of them."""
     try:
         assessment = importlib.import_module(f"{COMPLIANCE}.assess")
@@ -64,5 +68,5 @@ def controls_told(entries: Sequence[Entry], evidence: Evidence) -> tuple[Control
         Control(
             one.control.key, one.control.title, one.answer.state.value, one.answer.why, tuple(one.answer.entries), tuple(one.answer.lacking)
         )
-        for one in assessment.assess(entries, kept).controls
+        for one in assessment.assess(entries, kept, ledger=ledger, as_of_unix_s=as_of_unix_s).controls
     )

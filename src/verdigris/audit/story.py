@@ -14,12 +14,13 @@ from verdigris.audit.erased import Erased, words_for
 from verdigris.audit.record import Entry
 from verdigris.audit.seen import Seen, seen
 from verdigris.audit.traffic import Unexplained
+from verdigris.compliance.consent import OF_REVIEWS, Consent, Review, consent_of, reviews_of
 from verdigris.judge.windows import Operation
 from verdigris.ledger.entry_kinds import KINDS, Kind, Value
 from verdigris.ledger.evidence import EvidenceDamaged
 from verdigris.ledger.statement import ActorKind, Outcome
 from verdigris.rollout.evidence import Look
-from verdigris.times import NANO
+from verdigris.times import NANO, rfc3339
 
 Evidence = Callable[[str], bytes | None]
 
@@ -53,7 +54,8 @@ class PlannedStep:
     maximum_s: float | None
     passed: bool
     candidate_requests: int
-    approval: bool
+    gate: str
+    """Who must agree before it begins, in words; empty: nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Change:
     adapter: str | None = None
     steps: tuple[PlannedStep, ...] = ()
     bake_s: float | None = None
+    switch_gate: str = ""
     alpha: float | None = None
 
 
@@ -148,6 +151,7 @@ class GapKind(StrEnum):
     UNSEEN = "unseen"
     REVIEW = "review"
     TRAFFIC = "traffic"
+    CONSENT = "consent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,18 @@ class Gap:
 
     kind: GapKind
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What somebody was shown when they signed. `known`: it is still kept; else only its digest is known."""
+
+    digest: str
+    known: bool = False
+    about: str = ""
+    verdict: str | None = None
+    summary: str = ""
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +187,10 @@ class Story:
     observed: tuple[Weight, ...]
     seen: Seen
     gaps: tuple[Gap, ...]
+    consent: Consent
+    shown: tuple[Shown, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    as_of_unix_s: float = 0.0
     checkpoint: str = ""
     keys: tuple[str, ...] = ()
     log_size: int = field(default=0)
@@ -238,10 +258,13 @@ class Story:
 def tell(
     entries: Sequence[Entry], evidence: Evidence, *, checkpoint: str = "", keys: Sequence[str] = (), log_size: int = 0,
     erased: Mapping[str, Erased] = MappingProxyType({}), moved: Sequence[Unexplained] = (),
+    ledger: Sequence[Entry] = (), as_of_unix_s: float | None = None,
 ) -> Story:  # fmt: skip
-    """The story of one rollout's entries. `evidence` gives blobs by digest; None or `EvidenceDamaged` where one cannot be had; `erased`:
-    what the ledger calls erased; `moved`: traffic of this rollout's proxy that no rollout explains.
+    """The story of one rollout's entries. `evidence` gives blobs by digest; None or `EvidenceDamaged` where one cannot be had.
 
+    Args:
+        ledger: what the whole ledger says of reviews; none: only those of this rollout are known.
+        as_of_unix_s: until when it goes.
     Raises: ValueError: there is no entry, or they are not of one rollout.
     """
     rollouts = {entry.statement.rollout for entry in entries}
@@ -256,10 +279,15 @@ def tell(
     operations = dict.fromkeys(f.operation for v in verdicts for f in v.findings if f.operation is not None)
     looks = seen(_looks(lines, blobs), tuple(operations))
     by_hand = (Gap(GapKind.TRAFFIC, f"Traffic that no rollout explains: {one.words}.") for one in moved)
-    gaps = (*_gaps(entries, lines), *by_hand, *_unseen(lines, verdicts), *blobs.gaps())
+    consent = consent_of(entries, blobs.signed)
+    reviews = reviews_of(ledger or [one for one in entries if one.statement.kind in OF_REVIEWS], blobs.quiet)
+    as_of = max(line.unix_nano for line in lines) / NANO if as_of_unix_s is None else as_of_unix_s
+    gaps = (
+        *_reviews(reviews, as_of), *_gaps(entries, lines), *_consent(consent), *by_hand, *_unseen(lines, verdicts), *blobs.gaps(),
+    )  # fmt: skip
     return Story(
         str(first.rollout), str(first.plan), lines, change, verdicts, tuple(_intended(lines)), tuple(_observed(lines)), looks, gaps,
-        checkpoint, tuple(keys), log_size,
+        consent, tuple(_shown(consent, blobs)), reviews, as_of, checkpoint, tuple(keys), log_size,
     )  # fmt: skip
 
 
@@ -280,6 +308,18 @@ class _Blobs:
             kind = GapKind.ERASED if digest in self._erased else GapKind.MISSING
             self._lost.setdefault((kind, what, words_for(digest, self._erased)), {})[digest] = None
         return blob
+
+    def signed(self, digest: str) -> bytes | None:
+        """What people signed, who they were, and the plan. What is known to be lost is not told again."""
+        known = any(digest in digests for digests in self._lost.values())
+        return self.quiet(digest) if known else self.get(digest, "what somebody signed, or who they were")
+
+    def quiet(self, digest: str) -> bytes | None:
+        """What need not be there."""
+        try:
+            return self._evidence(digest)
+        except EvidenceDamaged:
+            return None
 
     def document(self, digest: str, what: str) -> Any:
         """JSON; None where it is not there, or is no JSON."""
@@ -340,7 +380,7 @@ def _change(plan: Any) -> Change | None:
     steps = tuple(
         PlannedStep(
             _number(step, "weight"), _number(step, "minimum"), _number(step, "maximum"), _at(step, "require", "pass") is True,
-            int(_number(step, "require", "requests") or 0), _text(step, "gate") == "approval",
+            int(_number(step, "require", "requests") or 0), _gate(step),
         )
         for step in _rows(plan, "steps")
     )  # fmt: skip
@@ -356,8 +396,18 @@ def _change(plan: Any) -> Change | None:
         adapter=_text(plan, "traffic", "adapter"),
         steps=steps,
         bake_s=_number(plan, "bake", "for"),
+        switch_gate=_gate(_at(plan, "bake")),
         alpha=_number(plan, "objectives", "defaults", "alpha"),
     )
+
+
+def _gate(step: Any) -> str:
+    """Who must agree before a step, as in "2 of approver and 1 of tester or security"."""
+    needs = [
+        f"{_number(need, 'people') or 1:g} of {' or '.join(role for role in _rows(need, 'roles') if isinstance(role, str))}"
+        for need in _rows(step, "gate")
+    ]  # fmt: skip
+    return " and ".join(needs) or ("an approval" if _text(step, "gate") == "approval" else "")
 
 
 def _judged(line: Line, lines: Sequence[Line], blobs: _Blobs) -> Judged:
@@ -471,16 +521,45 @@ def _gaps(entries: Sequence[Entry], lines: Sequence[Line]) -> Iterator[Gap]:
     if late:
         yield Gap(GapKind.LATE, f"Entered after the act, because the ledger could not be written then: {_entries(late)}.")
     if not any(line.kind in APPROVALS for line in lines):
-        text = "No approval is signed in this record. What is said of consent is what the guard was told."
-        yield Gap(GapKind.UNSIGNED, text)
+        yield Gap(GapKind.UNSIGNED, "Nobody has signed anything in this record: no approval is shown by it.")
     unsure = [entry.index for entry in entries if not entry.statement.clock.synchronised]
     if unsure:
         which = "every entry" if len(unsure) == len(lines) else _entries(unsure)
         yield Gap(GapKind.CLOCK, f"The operating system did not say that its clock was synchronised: {which}.")
-    due = {line.values["of"] for line in lines if line.kind is Kind.REVIEW_DUE}
-    done = {line.values["of"] for line in lines if line.kind is Kind.REVIEW_DONE}
-    if due - done:
-        yield Gap(GapKind.REVIEW, f"{len(due - done)} review of a break-glass action is due and not done.")
+
+
+def _shown(consent: Consent, blobs: _Blobs) -> Iterator[Shown]:
+    """What approvers were shown, each once."""
+    digests = dict.fromkeys(word.given.approval.shown for word in consent.words if word.given is not None)
+    for digest in digests:
+        if digest is not None:
+            document = blobs.document(digest, "what an approver was shown")
+            findings = (_text(one, "sentence") for one in _rows(document, "findings"))
+            yield Shown(
+                digest, document is not None, _text(document, "about") or "", _text(document, "verdict"), _text(document, "summary") or "",
+                tuple(filter(None, findings)),
+            )  # fmt: skip
+
+
+def _reviews(reviews: Sequence[Review], as_of_unix_s: float) -> Iterator[Gap]:
+    """Reviews that are open, of whatever rollout: every report shows them until they are done."""
+    for one in reviews:
+        if one.open:
+            late = "OVERDUE: " if one.overdue(as_of_unix_s) else ""
+            due = rfc3339(one.due_unix_s * NANO)[:16].replace("T", " ")
+            wrong = f" What was entered as its review is none: {one.wrong}." if one.wrong else ""
+            yield Gap(GapKind.REVIEW, f"{late}the review of an override of a freeze in {one.rollout} is open; it is due {due} UTC.{wrong}")
+
+
+def _consent(consent: Consent) -> Iterator[Gap]:
+    """What is wrong with what people are said to have signed, and what moved without whom its plan asks."""
+    for word in consent.words:
+        if word.wrong:
+            yield Gap(GapKind.CONSENT, f"What entry {word.entry} says that somebody signed is not so: {word.wrong}.")
+    for move in consent.moves:
+        if move.wrong:
+            how = f"in a freeze ({move.freeze})" if move.freeze else "through its gate"
+            yield Gap(GapKind.CONSENT, f"Entry {move.entry} moved on to {move.about} {how}, and it was not open: {move.wrong}.")
 
 
 def _unseen(lines: Sequence[Line], verdicts: Sequence[Judged]) -> Iterator[Gap]:

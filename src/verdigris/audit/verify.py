@@ -21,10 +21,12 @@ A log is verified in these steps; a proof and a pack in those of them that they 
     7. story      sequences without gaps; intended before observed; nothing after the end
     8. evidence   blobs have the SHA-256 that they are named by; one that is not here was called erased by a later entry, which came
                   when every rollout that names it had ended
+    9. people     what people signed is about this rollout, plan and step, by keys of whom it names; what moved through a gate, or forward
+                  in a freeze, had all whom the plan asks; what is erased is said, and is neither good nor wrong
 
 Sources: c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles and tlog-proof; RFC 6962 section 2.1 (the tree, inclusion and
 consistency proofs); DSSE v1; in-toto Statement v1; RFC 8785 with ECMAScript's Number::toString; RFC 3161, RFC 5652, RFC 5035 and RFC 5280
-(time stamps).
+(time stamps); OpenSSH's PROTOCOL.sshsig and PROTOCOL.u2f.
 
 What this file reads may have been made to harm whoever reads it. So everything has a bound, nothing is unpacked to disk, and foreign
 text is shown in ASCII only. `Refused` never leaves it: what is refused becomes a problem in the `Report`.
@@ -45,6 +47,7 @@ import re
 import stat
 import sys
 import time
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -53,10 +56,11 @@ from pathlib import Path
 from typing import IO, Any, Callable, NamedTuple, Protocol  # noqa: UP035  # Python 3.9 cannot subscript the other Callable with a list
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, SECP384R1, SECP521R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.x509 import (
     BasicConstraints,
@@ -106,6 +110,24 @@ PATH_MAX = 8
 ROOTS_BYTES_MAX = 4_000_000
 CLOCK_TOLERANCE_S = 5
 """Guards have clocks of their own: times may go back by so much from one entry to the next without a remark."""
+DOCUMENT_BYTES_MAX = 32_768
+SIGNED_BYTES_MAX = 100_000
+PERSON_BYTES_MAX = 200_000
+PERSON_KEYS_MAX = 10
+SHOWN_BYTES_MAX = 4_000_000
+REASON_CHARS_MAX = 4_000
+WORDS_MAX = 500
+"""Of people about one rollout."""
+STEP_MAX, QUORUM_MAX = 50, 20
+PERCENT_ERROR = 0.01
+"""Every proxy sets weights to a hundredth of a percent."""
+SSH_NAME_BYTES_MAX, SSH_BYTES_MAX, SSH_ARMORED_MAX = 255, 4_096, 16_384
+RSA_BITS_MIN, RSA_BITS_MAX, RSA_EXPONENT_BYTES_MAX = 2_048, 16_384, 4
+AHEAD_S = 120
+"""So far the clock of who signs may be ahead of the guard's."""
+LIFETIME_S = 30 * 86_400
+DECIDING_S = 60
+"""A guard acts on what it has read so long ago at most: what came in, ended or began within it may not have counted yet."""
 
 # -- formats -------------------------------------------------------------------------------------------------------------------------
 
@@ -121,6 +143,39 @@ WHOLE_MAX = 2**53 - 1
 """The largest whole number that every JSON reader has exactly."""
 LIST_MAX = 200
 NANO = 10**9
+APPROVAL_TYPE, APPROVAL_NAMESPACE = "https://verdigris.dev/approval/v1", "approval@verdigris.dev"
+START = -1
+"""What is about no single step."""
+ROLES = frozenset({"author", "approver", "tester", "operator", "auditor", "security"})
+REVIEWERS = frozenset({"approver", "security", "auditor"})
+DECISIONS: Mapping[str, str] = {
+    "approval.given": "give", "approval.refused": "refuse", "approval.withdrawn": "withdraw", "freeze.overridden": "override-freeze",
+    "review.done": "review",
+}  # fmt: skip
+"""What is signed for each kind of entry."""
+PEOPLE_READ = frozenset({*DECISIONS, "phase", "weight.intended", "commit.intended", "review.due"}) - {"review.done"}
+"""Kinds of a rollout's entries that tell who agreed, and what moved."""
+ENDING = frozenset({"give", "override-freeze"})
+FORWARD = frozenset({"ready", "step passed", "approved"})
+"""Events after which the next step begins."""
+SSH_MAGIC, SSH_TOUCHED = b"SSHSIG", 0x01
+SSH_ALGORITHMS: Mapping[str, tuple[str, ...]] = {
+    "ssh-rsa": ("rsa-sha2-256", "rsa-sha2-512"),
+    **{
+        name: (name,) for name in (
+            "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "sk-ssh-ed25519@openssh.com",
+            "sk-ecdsa-sha2-nistp256@openssh.com",
+        )
+    },
+}  # fmt: skip
+"""Types of people's keys, and how each signs."""
+SSH_CURVES: Mapping[str, tuple[bytes, Any, Any, int]] = {
+    "ecdsa-sha2-nistp256": (b"nistp256", SECP256R1(), SHA256(), 65),
+    "ecdsa-sha2-nistp384": (b"nistp384", SECP384R1(), SHA384(), 97),
+    "ecdsa-sha2-nistp521": (b"nistp521", SECP521R1(), SHA512(), 133),
+    "sk-ecdsa-sha2-nistp256@openssh.com": (b"nistp256", SECP256R1(), SHA256(), 65),
+}
+"""The curve's name in a key, the curve, what it hashes with, and the bytes of a point."""
 
 SEQUENCE, SET, OCTET_STRING, GENERALIZED_TIME, CONTEXT_0 = 0x30, 0x31, 0x04, 0x18, 0xA0
 """Tags of DER."""
@@ -149,6 +204,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}")
 _ROLLOUT = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,12}")
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9])\.([0-9]{9})Z")
+_MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9])(?:\.([0-9]{1,9}))?Z")
 _KIND = re.compile(r"https://verdigris\.dev/ledger/([a-z.]{1,40})/v1")
 _EVIDENCE_NAME = re.compile(r"([0-9a-f]{64})(\.gz)?")
 _ACTOR = re.compile(r"person|guard")
@@ -1382,6 +1438,7 @@ class Statement:
     plan: str | None
     late: bool
     values: Mapping[str, Any]
+    based_on: tuple[str, ...]
     named: tuple[str, ...]
 
 
@@ -1436,7 +1493,7 @@ def read_statement(payload: bytes) -> Statement:
     in_values = (value for name, value in values.items() if name not in NOT_EVIDENCE and _is(_SHA256, value))
     return Statement(
         kind, rollout, said["sequence"], actor["card"], _unix_nano(said["time"]), clock["synchronised"], said["outcome"], plan,
-        said["late"], values, (actor["card"], *said["basedOn"], *details, *in_values),
+        said["late"], values, tuple(said["basedOn"]), (actor["card"], *said["basedOn"], *details, *in_values),
     )  # fmt: skip
 
 
@@ -1536,6 +1593,8 @@ class _Rollout:
     commit_intended: bool = False
     named: set[str] = field(default_factory=set)
     """Blobs that its entries name, while it has not ended."""
+    told: list[tuple[int, Statement]] = field(default_factory=list)
+    """What step 9 looks at: words of people, and what moved."""
 
 
 @dataclass(frozen=True)
@@ -1574,7 +1633,8 @@ class Story(_Part):
         self._late: list[int] = []
         self._back: list[int] = []
         self._unsynchronised = 0
-        self._newest_nano = 0
+        self.newest_nano = 0
+        self.reviews: list[tuple[int, Statement]] = []
 
     def entry(self, index: int, entry: bytes) -> None:
         """Steps 6 and 7 for one."""
@@ -1598,6 +1658,10 @@ class Story(_Part):
             self._erase(index, said)
         if said.rollout is not None:
             self._in_order(index, said, self.rollouts[said.rollout])
+            if said.kind in PEOPLE_READ:
+                self.rollouts[said.rollout].told.append((index, said))
+        if said.kind == "review.done":
+            self.reviews.append((index, said))
 
     def _erase(self, index: int, said: Statement) -> None:
         running = {name: one.named for name, one in self.rollouts.items() if one.named}
@@ -1679,9 +1743,9 @@ class Story(_Part):
         if said.late:
             self._late.append(index)
             return
-        if said.unix_nano < self._newest_nano - CLOCK_TOLERANCE_S * NANO:
+        if said.unix_nano < self.newest_nano - CLOCK_TOLERANCE_S * NANO:
             self._back.append(index)
-        self._newest_nano = max(self._newest_nano, said.unix_nano)
+        self.newest_nano = max(self.newest_nano, said.unix_nano)
 
     # -- order
 
@@ -1874,6 +1938,597 @@ def _blob_digest(files: Files, name: str, *, packed: bool) -> str:
     return digest.hexdigest()
 
 
+# -- 8: people -----------------------------------------------------------------------------------------------------------------------
+
+
+class _Wire:
+    """SSH's data types (RFC 4251 section 5), each in its one spelling. Raises, everywhere: Refused."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, count: int) -> bytes:
+        """So many bytes."""
+        _need(count <= len(self._data) - self._at, "it ends in the middle of a value")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def string(self, limit: int) -> bytes:
+        """Bytes with their length before them."""
+        length = int.from_bytes(self.take(4), "big")
+        _need(length <= limit, f"a value has {length} bytes, and may have {limit}")
+        return self.take(length)
+
+    def name(self) -> str:
+        """A string of visible ASCII."""
+        value = self.string(SSH_NAME_BYTES_MAX)
+        _need(all(0x21 <= byte <= 0x7E for byte in value), "a name has characters that are not visible ASCII")  # noqa: PLR2004
+        return value.decode("ascii")
+
+    def number(self, limit: int) -> int:
+        """A big number that is not negative, in as few bytes as it needs."""
+        value = self.string(limit + 1)
+        number = int.from_bytes(value, "big")
+        _need(value == (number.to_bytes(number.bit_length() // 8 + 1, "big") if number else b""), "a big number has another spelling")
+        return number
+
+    def end(self) -> None:
+        """There is nothing more."""
+        _need(self._at == len(self._data), "bytes follow where nothing may")
+
+
+def _wired(*values: bytes) -> bytes:
+    return b"".join(len(value).to_bytes(4, "big") + value for value in values)
+
+
+class SshKey(NamedTuple):
+    """A person's public key. `application`: of a key in hardware; empty for others."""
+
+    blob: bytes
+    kind: str
+    public: Any
+    application: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh-keygen -l` shows it."""
+        return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
+
+    def verify(self, raw: bytes, data: bytes) -> None:
+        """RFC 8332, RFC 5656, RFC 8709; PROTOCOL.u2f for keys in hardware. Raises: Refused."""
+        wire = _Wire(raw)
+        algorithm = wire.name()
+        _need(algorithm in SSH_ALGORITHMS[self.kind], f"a key of type {self.kind} does not sign with {shown(algorithm)}")
+        signature = wire.string(SSH_BYTES_MAX)
+        if self.kind.startswith("sk-"):
+            flags, counter = wire.take(1), wire.take(4)
+            _need(flags[0] & SSH_TOUCHED, "nobody touched the key in hardware that signed it")
+            data = hashlib.sha256(self.application).digest() + flags + counter + hashlib.sha256(data).digest()
+        wire.end()
+        try:
+            if "ed25519" in self.kind:
+                self.public.verify(signature, data)
+            elif self.kind == "ssh-rsa":
+                _need(len(signature) == (self.public.key_size + 7) // 8, "its signature has not the length of the key")
+                self.public.verify(signature, data, PKCS1v15(), SHA256() if algorithm.endswith("256") else SHA512())
+            else:
+                numbers, width = _Wire(signature), (self.public.key_size + 7) // 8
+                pair = numbers.number(width), numbers.number(width)
+                numbers.end()
+                self.public.verify(encode_dss_signature(*pair), data, ECDSA(SSH_CURVES[self.kind][2]))
+        except (InvalidSignature, ValueError, UnsupportedAlgorithm) as error:
+            msg = f"the key {self.fingerprint} has not signed it: it was changed, or the signature is of something else, or forged"
+            raise Refused(msg) from error
+
+
+def read_ssh_key(blob: bytes) -> SshKey:
+    """A public key in SSH's form. Raises: Refused: it is none, or of a kind that no guard accepts."""
+    wire = _Wire(blob)
+    kind = wire.name()
+    _need(kind in SSH_ALGORITHMS, f"keys of type {shown(kind)} are not accepted")
+    try:
+        public: Any
+        if "ed25519" in kind:
+            public = Ed25519PublicKey.from_public_bytes(wire.string(KEY_BYTES))
+        elif kind == "ssh-rsa":
+            exponent, modulus = wire.number(RSA_EXPONENT_BYTES_MAX), wire.number(RSA_BITS_MAX // 8)
+            good = RSA_BITS_MIN <= modulus.bit_length() <= RSA_BITS_MAX and modulus % 2 and exponent > 1 and exponent % 2
+            _need(good, f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits and odd numbers")
+            public = RSAPublicNumbers(exponent, modulus).public_key()
+        else:
+            name, curve, _, point_bytes = SSH_CURVES[kind]
+            _need(wire.string(SSH_NAME_BYTES_MAX) == name, "its curve is not that of its type")
+            point = wire.string(point_bytes)
+            _need(point[:1] == b"\x04", "its point is compressed")
+            public = EllipticCurvePublicKey.from_encoded_point(curve, point)
+    except Refused:
+        raise
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"not a public key: {shown(str(error))}"
+        raise Refused(msg) from error
+    application = wire.string(SSH_BYTES_MAX) if kind.startswith("sk-") else b""
+    wire.end()
+    return SshKey(blob, kind, public, application)
+
+
+def check_ssh_signature(armored: str, message: bytes) -> SshKey:
+    """That the key in a signature has signed this message as an approval (PROTOCOL.sshsig). Returns the key. Raises: Refused."""
+    lines = armored.split("\n")
+    _need(
+        len(armored) <= SSH_ARMORED_MAX
+        and lines[0] == "-----BEGIN SSH SIGNATURE-----"
+        and lines[-2:] == ["-----END SSH SIGNATURE-----", ""],
+        "it has no SSH signature between its two lines",
+    )
+    wire = _Wire(_base64("".join(lines[1:-2])))
+    _need(wire.take(len(SSH_MAGIC)) == SSH_MAGIC and wire.take(4) == b"\x00\x00\x00\x01", "it is no SSH signature of version 1")
+    key = read_ssh_key(wire.string(SSH_BYTES_MAX))
+    namespace, reserved, hash_name, raw = wire.name(), wire.string(SSH_BYTES_MAX), wire.name(), wire.string(SSH_BYTES_MAX)
+    wire.end()
+    _need(namespace == APPROVAL_NAMESPACE, f"its signature is for {shown(namespace)}, not for {APPROVAL_NAMESPACE}")
+    _need(not reserved, "its signature has something in the place that nobody signs")
+    _need(hash_name in {"sha256", "sha512"}, f"what it signs was hashed with {shown(hash_name)}")
+    key.verify(raw, SSH_MAGIC + _wired(namespace.encode(), b"", hash_name.encode(), hashlib.new(hash_name, message).digest()))
+    return key
+
+
+@dataclass(frozen=True)
+class Word:
+    """What one person has signed, verified: by whom, when they signed it and when it came in, and what about."""
+
+    index: int
+    decision: str
+    step: int
+    digest: str
+    person: str
+    role: str
+    key: str
+    shown: str | None
+    issued_nano: int
+    expires_nano: int | None
+    unix_nano: int
+    rollout: str
+    plan: str
+
+    def is_by(self, name: str) -> bool:
+        """Whether a name is this person's, as people read names."""
+        return _folded(self.person) == _folded(name)
+
+
+class _Gone(Exception):
+    """A blob is not there, so that it cannot be told. Stays in this part. `args[0]`: what it is."""
+
+
+Blob = Callable[[str, int], "bytes | None"]
+"""A blob by its SHA-256 and up to a size; None where it is not there. Raises: Refused."""
+
+
+def _blobs(files: Files, folder: str, elsewhere: Mapping[str, str]) -> Blob:
+    """`elsewhere`: names of files that are not in the folder, by digest."""
+
+    def get(digest: str, limit: int) -> bytes | None:
+        content = read(files, elsewhere.get(digest, folder + digest), limit)
+        if content is None:
+            packed = read(files, f"{folder}{digest}.gz", limit)
+            content = packed and b"".join(_bounded(gzip.GzipFile(fileobj=io.BytesIO(packed)), limit))
+        return content if content is not None and sha256(content) == digest else None  # of another content step 8 has told
+
+    return get
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def read_word(index: int, said: Statement, get: Blob) -> Word:
+    """What an entry says that somebody has signed. Raises: Refused: it is not so; _Gone: it cannot be told."""
+    digest = said.values["approval"]
+    fields, key = _signed(get(digest, SIGNED_BYTES_MAX), digest)
+    decision, step = DECISIONS[said.kind], fields["step"]
+    _need(fields["decision"] == decision, f"what was signed is a {shown(fields['decision'])}, and a {said.kind} needs a {decision}")
+    if decision != "review":
+        _need(fields["rollout"] == said.rollout, f"it was signed about the rollout {fields['rollout']}, not about {said.rollout}")
+        _need(fields["plan"] == said.plan, f"it was signed about another plan: {fields['plan']}")
+        _need(step == said.values["step"], f"it was signed about the step {step}, and the entry says {said.values['step']}")
+    else:
+        _need(fields["shown"] == said.values["of"], "it was signed about another override than the entry names")
+    rests = [one for one in said.based_on if one not in {digest, fields["shown"]}]
+    _need(digest in said.based_on and len(rests) == 1, "it does not rest on what was signed and on one person")
+    _need(fields["shown"] in {None, *said.based_on}, "what its signer was shown is not what the entry rests on")
+    issued, expires = _unix_nano(fields["issued"]), None if fields["expires"] is None else _unix_nano(fields["expires"])
+    _need(issued <= said.unix_nano + AHEAD_S * NANO, f"it was issued at {fields['issued']}, after it came in")
+    _need((expires is not None) == (decision in ENDING), "it ends, or does not, where its kind has it otherwise")
+    _need(expires is None or issued < expires <= issued + LIFETIME_S * NANO, f"it lasts longer than {LIFETIME_S} s, or not at all")
+    _need(expires is None or expires > said.unix_nano, f"it had ended at {fields['expires']}, before it came in")
+    if fields["shown"] is not None and decision != "review":
+        _about(get(fields["shown"], SHOWN_BYTES_MAX), fields)
+    name = _person(get(rests[0], PERSON_BYTES_MAX), rests[0], key, fields["role"], (issued, said.unix_nano))
+    card = get(said.card, PERSON_BYTES_MAX) if decision != "review" else None
+    acted = _name_on(card)
+    _need(acted in (None, name), f"the entry is in the name of {shown(acted)}, and {shown(name)} has signed it")
+    return Word(
+        index, decision, step, digest, name, fields["role"], key.fingerprint, fields["shown"], issued, expires, said.unix_nano,
+        fields["rollout"], fields["plan"],
+    )  # fmt: skip
+
+
+def _signed(blob: bytes | None, digest: str) -> tuple[dict[str, Any], SshKey]:
+    """The document that a person signed, with the key. Raises: Refused, _Gone."""
+    if blob is None:
+        msg = f"what was signed ({digest})"
+        raise _Gone(msg)
+    both = _object(read_canonical(blob, "what was signed"), "what was signed", "approval signature")
+    text = _text(both["approval"], "the approval")
+    document = text.encode("utf-8")
+    _need(len(document) <= DOCUMENT_BYTES_MAX, f"the approval has more than {DOCUMENT_BYTES_MAX} bytes")
+    names = "type decision rollout plan step shown role reason issued expires"
+    fields = _object(read_canonical(document, "the approval"), "the approval", names)
+    _need(fields["type"] == APPROVAL_TYPE, f"it is of type {shown(fields['type'])}, not {APPROVAL_TYPE}")
+    _need(_is(_ROLLOUT, fields["rollout"]) and _is(_SHA256, fields["plan"]), "the approval is about no rollout or no plan")
+    _need(fields["shown"] is None or _is(_SHA256, fields["shown"]), "what was shown is not a SHA-256")
+    step = fields["step"]
+    _need(isinstance(step, int) and not isinstance(step, bool) and START <= step <= STEP_MAX, f"there is no step {shown(step)}")
+    _need(_text(fields["role"], "its role") in ROLES, f"there is no role {shown(fields['role'])}")
+    reason = _text(fields["reason"], "its reason")
+    _need(len(reason) <= REASON_CHARS_MAX and (reason or fields["decision"] == "give"), "it has no reason, or one that is too long")
+    return fields, check_ssh_signature(_text(both["signature"], "the signature"), document)
+
+
+def _about(blob: bytes | None, fields: Mapping[str, Any]) -> None:
+    """What was shown was about the same, as far as it is still there. Raises: Refused."""
+    if blob is None:
+        return
+    document = read_canonical(blob, "what was shown")
+    same = isinstance(document, dict) and all(document.get(name) == fields[name] for name in ("rollout", "plan", "step"))
+    _need(same, "what its signer was shown is about another rollout, plan or step")
+
+
+def _person(blob: bytes | None, digest: str, key: SshKey, role: str, times: Sequence[int]) -> str:
+    """The name of who has the key, as known when it came in. Raises: Refused, _Gone."""
+    if blob is None:
+        msg = f"who signed it ({digest})"
+        raise _Gone(msg)
+    person = _object(_object(read_canonical(blob, "the person"), "the person", "salt person")["person"], "the person", "name roles keys",
+                     "from until")  # fmt: skip
+    name, roles, keys = _text(person["name"], "the person's name"), person["roles"], person["keys"]
+    _need(isinstance(roles, list) and isinstance(keys, list) and len(keys) <= PERSON_KEYS_MAX, "the person has no roles or no keys")
+    blobs = [_base64(_text(line, "a key").partition(" ")[2].partition(" ")[0]) for line in keys]
+    _need(key.blob in blobs, f"it is signed with the key {key.fingerprint}, which is none of {shown(name)}, as known then")
+    _need(role in roles, f"it is said as {role}, and {shown(name)} was known as {listed([shown(one) for one in roles])}")
+    begins, ends = (None if person.get(at) is None else _unix_nano(person[at]) for at in ("from", "until"))
+    for unix_nano in times:
+        valid = (begins is None or begins <= unix_nano) and (ends is None or unix_nano < ends)
+        _need(valid, f"{shown(name)} was not valid then: from {shown(person.get('from'))}, until {shown(person.get('until'))}")
+    return name
+
+
+def _name_on(card: bytes | None) -> str | None:
+    """The name on an actor's card; None where it was erased. Raises: Refused."""
+    document = None if card is None else read_canonical(card, "the actor's card")
+    return document.get("name") if isinstance(document, dict) else None
+
+
+Gate = Sequence["tuple[frozenset[str], int]"]
+"""Needs, which all must be met: roles, and so many people in any of them. Empty: nobody is asked."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a plan asks of people. `gates`: of its steps, then of the switch; `glass` None: nobody may override a freeze.
+
+    `weights`: of its steps, and all of the traffic for the switch; in percent.
+    """
+
+    author: str
+    weights: tuple[float, ...]
+    gates: tuple[Gate, ...]
+    freezes: tuple[tuple[int, int], ...]
+    glass: Gate | None
+    review_within_s: float
+
+    def gate(self, step: int) -> Gate:
+        """Who is asked before a step; the number of steps stands for the switch."""
+        return self.gates[step] if 0 <= step < len(self.gates) else ()
+
+    def named(self, step: int) -> str:
+        """A step in words."""
+        return "the switch" if step == len(self.gates) - 1 else "the start" if step == START else f"step {step + 1}"
+
+
+def read_asked(plan: bytes) -> Asked:
+    """What a plan asks of people. Raises: Refused: it is not a plan of the form that is known here."""
+    document = read_canonical(plan, "the plan")
+    try:
+        schedule, steps = document["schedule"], document["steps"]
+        _need(isinstance(steps, list) and 0 < len(steps) <= STEP_MAX, "it has no steps, or too many")
+        gates = [_gate_of(step["gate"]) for step in steps] + [_gate_of(document["bake"].get("gate", "none"))]
+        freezes = tuple((_moment(one["from"]), _moment(one["to"])) for one in schedule["freezes"])
+        glass = schedule.get("break_glass")
+        within = 0.0 if glass is None else glass["review_within"]
+        _need(len(freezes) <= LIST_MAX and isinstance(within, (int, float)), "its schedule is malformed")
+        author, weights = _text(document["change"]["author"], "its author"), [step["weight"] for step in steps]
+        _need(all(isinstance(one, (int, float)) for one in weights), "a weight is no number")
+        return Asked(author, (*weights, 100.0), tuple(gates), freezes, None if glass is None else _gate_of(glass["gate"]), within)
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"it does not say who is asked, as plans do: {shown(str(error))}"
+        raise Refused(msg) from error
+
+
+def _gate_of(value: Any) -> Gate:
+    if value in ("none", "approval"):  # as plans spell nobody, and one approver
+        return [(frozenset({"approver"}), 1)] if value == "approval" else []
+    _need(isinstance(value, list) and len(value) <= len(ROLES), "a gate is not a list of needs")
+    needs = [(frozenset(one["roles"]), one["people"]) for one in value]
+    _need(all(roles and roles <= ROLES and _is_count(people) and 0 < people <= QUORUM_MAX for roles, people in needs), "a gate asks nobody")
+    return needs
+
+
+def _moment(text: Any) -> int:
+    match = _MOMENT.fullmatch(_text(text, "a time of its schedule"))
+    _need(match, f"a time of its schedule is malformed: {shown(text)}")
+    return _unix_nano(f"{match[1]}.{(match[2] or '').ljust(9, '0')}Z") if match else 0
+
+
+class _People:
+    """Step 9 for one rollout: who signed what, and whether what moved forward had what its plan asks for."""
+
+    def __init__(self, part: _Part, name: str, rollout: _Rollout, get: Blob) -> None:
+        self._part, self._name, self._rollout, self._get = part, name, rollout, get
+        self.words: list[Word] = []
+        self.erased: list[str] = []
+        self.opened: dict[int, int] = {}
+        """Steps of which the gate opened, and the entry of the move."""
+        self._judged: set[int] = set()
+        """Steps of which it was said whether the gate was open."""
+        self.unsure: list[str] = []
+        self._lost: list[tuple[int, Statement]] = []
+        self._step, self._highest = START, 0.0
+        self._asked: Asked | None = None
+
+    def run(self) -> None:
+        """All of it, in order."""
+        told, why = self._rollout.told, "its plan is not here"
+        try:
+            plan = self._get(self._rollout.plan or "", PLAN_BYTES_MAX)
+            self._asked = None if plan is None else read_asked(plan)
+        except Refused as error:
+            why = f"its plan cannot be read for it: {error}"
+        for index, said in told:
+            if said.kind in DECISIONS:
+                self._hear(index, said)
+            elif said.kind == "phase":
+                self._moved(index, said)
+            elif said.kind in {"weight.intended", "commit.intended"}:
+                self._weighed(index, said)
+        if self._asked is None and told:
+            self.unsure.append(f"the rollout {self._name}: {why}")
+        self._reviews_opened()
+
+    def _hear(self, index: int, said: Statement) -> None:
+        where = f"entry {index}"
+        if len(self.words) + len(self._lost) >= WORDS_MAX:
+            self._part.wrong(where, f"the rollout {self._name} has more than {WORDS_MAX} approvals, and no guard takes so many")
+            return
+        try:
+            word = read_word(index, said, self._get)
+            self._would_count(word)
+        except Refused as error:
+            self._part.wrong(where, error)
+        except _Gone as error:
+            self.erased.append(f"{error} (entry {index})")
+            self._lost.append((index, said))
+        else:
+            self.words.append(word)
+
+    def _would_count(self, word: Word) -> None:
+        """A guard takes what moves something forward only where it is asked for. Raises: Refused."""
+        asked = self._asked
+        if asked is None or word.decision not in ENDING:
+            return
+        overrides = word.decision == DECISIONS["freeze.overridden"]
+        gate = (asked.glass or ()) if overrides else asked.gate(word.step)
+        what = "a freeze" if overrides else asked.named(word.step)
+        _need(gate, "nobody may override a freeze of this plan" if overrides else f"nobody is asked about {what}")
+        _need(not word.is_by(asked.author), f"{shown(word.person)} is the author of the change, and another person approves it")
+        _need(any(word.role in roles for roles, _ in gate), f"it is said as {word.role}, who is not asked about {what}: {_needs(gate)}")
+        _need(not overrides or word.shown is None, "an override of a freeze is shown nothing")
+
+    def _moved(self, index: int, said: Statement) -> None:
+        """A transition: forward only through the step's gate, and not in a freeze."""
+        event, asked, where = said.values["event"], self._asked, f"entry {index}"
+        self._step += event in FORWARD
+        if asked is None:
+            return
+        if event in FORWARD:
+            gate = asked.gate(self._step)
+            if self._step >= len(asked.gates):
+                self._part.wrong(where, f"it goes beyond the switch: the plan has {len(asked.gates) - 1} steps")
+            elif event == "approved" and not gate:
+                self._part.wrong(where, f"it says that {asked.named(self._step)} was approved, and the plan asks nobody about it")
+            elif gate:
+                self._gated(index, gate, said.unix_nano)
+        if event in FORWARD or event == "baked":
+            self._thawed(where, said.unix_nano, "the rollout moved forward")
+
+    def _weighed(self, index: int, said: Statement) -> None:
+        """A weight that was announced: more than before only with the step's gate open, and not in a freeze."""
+        percent, asked, where = said.values["candidatePercent"], self._asked, f"entry {index}"
+        commits = said.kind == "commit.intended"
+        if asked is None or not (commits or percent > self._highest):
+            return
+        self._highest = max(self._highest, percent)
+        step = len(asked.gates) - 1 if commits else said.values.get("step", self._step)
+        closed = [one for one in range(len(asked.gates)) if one <= step and asked.gate(one) and one not in self._judged]
+        self._judged |= set(closed)
+        if closed:
+            what = f"{percent:g} % was announced, and nobody had approved {listed([asked.named(one) for one in closed])}, as the plan asks"
+            self._part.wrong(where, what)
+        most = max(asked.weights[: max(self._step + 1, 0)], default=0.0)
+        if not commits and percent > most + PERCENT_ERROR:
+            self._part.wrong(where, f"{percent:g} % was announced, and by its plan the rollout was at most at {most:g} % then")
+        self._thawed(where, said.unix_nano, f"{percent:g} % was announced")
+
+    def _thawed(self, where: str, unix_nano: int, what: str) -> None:
+        """No freeze held, or it was overridden: for the whole way, or for this step."""
+        asked = self._asked
+        frozen = asked and next((one for one in asked.freezes if one[0] <= unix_nano < one[1]), None)
+        if asked is None or not frozen:
+            return
+        until = f"in a freeze of the plan (until {utc(frozen[1] // NANO)})"
+        step = max(self._step, 0)
+        lacks: dict[int, str | None] = {START: "nobody may override it"}
+        if asked.glass is not None:
+            lacks = {one: self._lacks(asked.glass, one, DECISIONS["freeze.overridden"], unix_nano) for one in (START, step)}
+        if "" in lacks.values():
+            return
+        if unix_nano < frozen[0] + DECIDING_S * NANO:
+            self.unsure.append(f"{where}: {what} {until}, and may have been decided before it began")
+        elif None in lacks.values():
+            self.unsure.append(f"{where}: {what} {until}; whether it was overridden is in blobs that are not here")
+        else:
+            self._part.wrong(where, f"{what} {until}, and nobody who may had overridden it: {lacks.get(step) or lacks[START]}")
+
+    def _gated(self, index: int, gate: Gate, unix_nano: int) -> None:
+        """The step that begins now has a gate."""
+        where, step = f"entry {index}", self._step
+        named = self._asked.named(step) if self._asked else ""
+        missing = self._lacks(gate, step, "give", unix_nano)
+        self._judged.add(step)
+        if missing is None:
+            self.unsure.append(f"{where}: whether {named} began as its gate asks is in blobs that are not here")
+        elif missing:
+            self._part.wrong(where, f"{named} began, and its gate was not open: {missing}")
+        else:
+            self.opened[step] = index
+
+    def _lacks(self, gate: Gate, step: int, decision: str, unix_nano: int) -> str | None:
+        """What a gate waited for at a time, by all that was entered before; empty: nothing; None: it is in what was erased.
+
+        The rules of a guard: a refusal stands until the same person takes it back later; a give counts in a role that is asked, on the
+        same thing shown, once for each person, while it lasts, and not from the author. A guard needs a moment from reading to
+        writing, so what came in, or ended, within it may not have counted.
+        """
+        late = unix_nano - DECIDING_S * NANO
+        here = [one for one in self.words if one.step == step]
+        lost = [(index, said) for index, said in self._lost if said.values["step"] == step]
+        backs = [one for one in here if one.decision == "withdraw" and one.unix_nano <= late]
+        all_backs = [one for one in here if one.decision == "withdraw"]
+        lost_back = [index for index, said in lost if said.kind == "approval.withdrawn"]
+        for one in here:
+            lifted = any(back.is_by(one.person) and back.issued_nano > one.issued_nano for back in all_backs)
+            if one.decision == "refuse" and one.unix_nano <= late and not lifted:
+                return None if lost_back else f"{shown(one.person)} had refused it (entry {one.index}) and not taken it back"
+        for index, said in lost:
+            if said.kind == "approval.refused":
+                stands = not any(back > index for back in [*lost_back, *(one.index for one in all_backs)])
+                return f"entry {index} refuses it, and nothing takes that back" if stands else None
+        roles = frozenset(role for some, _ in gate for role in some)
+        good = [
+            one for one in here
+            if one.decision == decision and one.role in roles and not (self._asked and one.is_by(self._asked.author))
+            and (one.expires_nano or 0) > late and not any(b.is_by(one.person) and b.issued_nano >= one.issued_nano for b in backs)
+        ]  # fmt: skip
+        best = min((_short(gate, [one for one in good if one.shown == about]) for about in {one.shown for one in good} | {None}), key=sum)
+        if not any(best):
+            return ""
+        unread = sum(DECISIONS[said.kind] == decision for _, said in lost)
+        if unread >= sum(best):
+            return None
+        by = listed([f"{shown(one.person)} as {one.role} (entry {one.index})" for one in good])
+        return f"it asks for {_needs(gate)}, of others than the author; before it there is {by or 'nobody'}"
+
+    def _reviews_opened(self) -> None:
+        """An override opens a review, which is due within the time that the plan gives."""
+        due = {said.values["of"]: (index, said) for index, said in self._rollout.told if said.kind == "review.due"}
+        overrides = {said.values["approval"]: (index, said) for index, said in self._rollout.told if said.kind == "freeze.overridden"}
+        for digest, (index, said) in due.items():
+            if digest not in overrides:
+                self._part.wrong(f"entry {index}", "it opens the review of an override that is not in the rollout")
+            elif self._asked and said.values["dueUnixS"] > said.unix_nano / NANO + self._asked.review_within_s + 1:
+                self._part.wrong(f"entry {index}", "its review is due later than the plan allows")
+        for digest, (index, said) in overrides.items():
+            if digest not in due and said.sequence < self._rollout.sequence:
+                self._part.wrong(f"entry {index}", "a freeze was overridden, and no review of it was opened")
+
+
+def _short(gate: Gate, words: Sequence[Word]) -> list[int]:
+    """How many people are missing, by need. The last word of each person counts, and who has the same key is the same person."""
+    by_name = {_folded(one.person): one for one in sorted(words, key=lambda one: (one.issued_nano, one.digest))}
+    last = {one.key: one for one in by_name.values()}
+    return [max(0, people - sum(one.role in roles for one in last.values())) for roles, people in gate]
+
+
+def _needs(gate: Gate) -> str:
+    return " and ".join(f"{people} of {' or '.join(sorted(roles))}" for roles, people in gate)
+
+
+def _agreed(report: Report, story: Story, get: Blob) -> None:
+    """Step 9."""
+    part, words, opened = _Part(report), 0, 0
+    erased: list[str] = []
+    unsure: list[str] = []
+    by_override: dict[str, tuple[Word | None, str, _Rollout]] = {}
+    for name, rollout in story.rollouts.items():
+        people = _People(part, name, rollout, get)
+        people.run()
+        words, opened = words + len(people.words), opened + len(people.opened)
+        erased += people.erased
+        unsure += people.unsure
+        known = {one.digest: one for one in people.words}
+        by_override |= {
+            said.values["approval"]: (known.get(said.values["approval"]), name, rollout)
+            for _, said in rollout.told if said.kind == "freeze.overridden"
+        }  # fmt: skip
+    done = _reviewed(part, story, get, by_override, erased)
+    _open_reviews(report, story, done)
+    if (words or done) and not part.wrongs:
+        report.proven.append(
+            f"{words + len(done)} words of people are signed with keys of who they are said to be, about the rollout, plan and step that "
+            f"the entries name; {opened} moves through gates had all whom the plan asks"
+        )
+    if words or done:
+        report.not_proven.append("that the people are who the guard's list of people says, and had read what they were shown")
+    if erased:
+        report.not_proven.append(f"what is said to be signed, for it is not here (erased, or left out): {listed(erased)}")
+    if unsure:
+        report.not_proven.append(f"that what moved had been agreed to: {listed(unsure)}")
+
+
+def _reviewed(
+    part: _Part, story: Story, get: Blob, overrides: Mapping[str, tuple[Word | None, str, _Rollout]], erased: list[str]
+) -> set[str]:
+    """The overrides that somebody else has reviewed, whom that is asked of."""
+    done = set()
+    for index, said in story.reviews:
+        try:
+            _need(said.values["of"] in overrides, "it reviews an override that is not here")
+            override, name, rollout = overrides[said.values["of"]]
+            word = read_word(index, said, get)
+            _need((word.rollout, word.plan) == (name, rollout.plan), "it was signed about another rollout or plan than the override")
+            _need(word.role in REVIEWERS, f"it is said as {word.role}, who is not asked to review")
+            _need(override is None or word.step == override.step, "it was signed about another step than the override")
+            _need(override is None or not word.is_by(override.person), f"{shown(word.person)} reviews what they had overridden")
+            plan = get(rollout.plan or "", PLAN_BYTES_MAX)
+            _need(plan is None or not word.is_by(read_asked(plan).author), f"{shown(word.person)} is the author of the change")
+            done.add(said.values["of"])
+        except Refused as error:
+            part.wrong(f"entry {index}", error)
+        except _Gone as error:
+            erased.append(f"{error} (entry {index})")
+            done.add(said.values["of"])
+    return done
+
+
+def _open_reviews(report: Report, story: Story, done: set[str]) -> None:
+    newest = story.newest_nano // NANO
+    for name, rollout in story.rollouts.items():
+        for index, said in rollout.told:
+            if said.kind == "review.due" and said.values["of"] not in done:
+                due = said.values["dueUnixS"]
+                overdue = f", and was OVERDUE when the newest entry was made ({utc(newest)})" if due < newest else ""
+                report.notes.append(f"entry {index}: the review of a freeze's override in {name} is open; due {utc(due)}{overdue}")
+
+
 # -- a log ---------------------------------------------------------------------------------------------------------------------------
 
 
@@ -1903,6 +2558,7 @@ def verify_log_files(
     story.end(signed_by=log.signed_by, whole=log.whole)
     if evidence is not None:
         _evidence(report, evidence, "", story)
+        _agreed(report, story, _blobs(evidence, "", {}))
     elif story.named:
         report.not_proven.append(f"what the {len(story.named)} blobs of evidence say that entries name: none were given (--evidence)")
     report.not_proven.append("files that a log of this size does not need (older partial tiles, commits, what was staged): not read")
@@ -2110,6 +2766,7 @@ class _Pack(_Part):
         story.end(signed_by=by, whole=not self.wrongs)
         plan = self._plan(story, manifest["rollout"])
         _evidence(report, self._files, "evidence/", story, plan)
+        _agreed(report, story, _blobs(self._files, "evidence/", dict.fromkeys(plan, "plan.json")))
         held = _held(self, earlier, head, self._keys)
         known = self._remember(head, held)
         _witnessed(self, [("checkpoint", head), *held], self._witnesses)

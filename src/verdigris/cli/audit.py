@@ -164,7 +164,7 @@ def population_command(
     *,
     as_json: Json = False,
 ) -> int:
-    """List every rollout of a period, how it ended, whether its entries are without a gap, and traffic that no rollout explains."""
+    """List every rollout of a period, how it ended, gaps, traffic that no rollout explains, and every review that is open."""
     from verdigris.cli import auditing  # noqa: PLC0415  # an auditor's rooms take a second to load
 
     return auditing.list_population(since, until, state, as_json=as_json)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from verdigris.comparison.terminal import visible
 from verdigris.compliance.answers import State as ControlState
 from verdigris.compliance.assess import Assessed, assess
 from verdigris.compliance.catalogue import CATALOGUE, Control, control_of
+from verdigris.compliance.consent import Review, reviews_of
 from verdigris.compliance.oscal import assessment_results, poam
 from verdigris.compliance.sarif import findings_sarif
 from verdigris.compliance.summary import summary
@@ -164,8 +166,10 @@ def list_population(since: str | None, until: str | None, state: str | None, *, 
         rollouts = [_member(name, entries) for name, entries in record.rollouts().items() if first <= _begun_unix_s(entries) < last]
         moved = [one for one in unexplained(record.entries()) if first <= one.unix_nano / NANO < last]
         size = record.checkpoint.size
+        reviews = [one for one in reviews_of(record.reviews()[0], record.evidence) if one.open]
+    now = time.time()
     if as_json:
-        told = {"rollouts": rollouts, "traffic": [_traffic(one) for one in moved]}
+        told = {"rollouts": rollouts, "traffic": [_traffic(one) for one in moved], "open_reviews": [_review(one, now) for one in reviews]}
         typer.echo(json.dumps({"schema": "verdigris.population/1", "log_size": size, **told}, indent=2))
     else:
         for row in rollouts:
@@ -174,6 +178,8 @@ def list_population(since: str | None, until: str | None, state: str | None, *, 
             typer.echo(f"{row['rollout']}  {str(row['begun'])[:19]}  {ended}  {row['verdict'] or ''}  {row['entries']} entries{gaps}")
         for one in moved:
             typer.echo(f"NO ROLLOUT EXPLAINS IT: {one.words}; rollout {one.rollout or 'unknown'}")
+        for review in reviews:
+            typer.echo(_review_line(review, now))
         typer.echo(f"{len(rollouts)} rollouts in {size} entries; `verdigris audit verify` shows that none was taken out")
     finish()
     return ExitCode.FAIL if moved or any(row["gaps"] for row in rollouts) else ExitCode.PASS
@@ -202,10 +208,11 @@ def show_control(control: str | None, since: str | None, until: str | None, stat
     if asked is None:
         msg = "name a control" if control is None else f"there is no control {control!r}"
         raise typer.BadParameter(f"{msg}; `verdigris audit control --list` lists them")  # noqa: TRY003, EM102  # as Typer shows it
-    first, last = _day(since, 0.0), _day(until, float("inf"))
+    first, last, now = _day(since, 0.0), _day(until, float("inf")), time.time()
     with open_record(_place(state)) as record:
+        ledger, _ = record.reviews()
         found = {
-            str(entries[0].statement.rollout): assess(entries, record.evidence, (asked,)).controls[0]
+            str(entries[0].statement.rollout): assess(entries, record.evidence, (asked,), ledger=ledger, as_of_unix_s=now).controls[0]
             for entries in record.rollouts().values() if first <= _begun_unix_s(entries) < last
         }  # fmt: skip
     if as_json:
@@ -232,7 +239,8 @@ def write_oscal(rollout: str, output: Path | None, state: str | None, *, as_json
         msg = "say where the documents go (--output DIR), or print one (--json)"
         raise typer.BadParameter(msg)
     with open_record(_place(state)) as record:
-        assessment = assess(record.of(rollout), record.evidence)
+        ledger, as_of_unix_s = record.reviews()
+        assessment = assess(record.of(rollout), record.evidence, ledger=ledger, as_of_unix_s=as_of_unix_s)
         files = {"assessment-results.json": assessment_results(assessment), "poam.json": poam(assessment)}
     if output is None:
         typer.echo(files["assessment-results.json"].decode(), nl=False)
@@ -295,6 +303,28 @@ def _member(name: str, entries: Sequence[Entry]) -> dict[str, object]:
         "gaps": sum(one.sequence != place for place, one in enumerate(said, 1)), "ended": ends[-1] if ends else None,
         "verdict": verdicts[-1] if verdicts else None, "first": first.index,
     }  # fmt: skip
+
+
+def _review(review: Review, now_unix_s: float) -> dict[str, object]:
+    """A review that is open: in whatever rollout of the ledger, whenever that was."""
+    by = review.override and review.override.given
+    return {
+        "rollout": review.rollout, "entry": review.entry, "override": review.of, "due": rfc3339(review.due_unix_s * NANO),
+        "overdue": review.overdue(now_unix_s), "by": by.person.name if by else None, "role": by.approval.role.value if by else None,
+        "reason": by.approval.reason if by else None,
+    }  # fmt: skip
+
+
+def _review_line(review: Review, now_unix_s: float) -> str:
+    by = review.override and review.override.given
+    who = (
+        visible(f"{by.person.name}, as {by.approval.role.value}: {by.approval.reason}")
+        if by
+        else "somebody who was erased, or is not shown"
+    )
+    late = ", OVERDUE" if review.overdue(now_unix_s) else ""
+    due = rfc3339(review.due_unix_s * NANO)[:10]
+    return f"OPEN REVIEW of an override of a freeze in {review.rollout} (entry {review.entry}), due {due}{late}; overridden by {who}"
 
 
 def _control(control: Control) -> dict[str, object]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from verdigris.compliance.answers import Answer, State
 from verdigris.compliance.catalogue import CATALOGUE, Control
-from verdigris.compliance.facts import Entry, EvidenceOf, Facts
+from verdigris.compliance.consent import Entry, EvidenceOf
+from verdigris.compliance.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,13 @@ class Assessment:
         return tuple(one for one in self.controls if one.answer.state is state)
 
 
-def assess(entries: Sequence[Entry], evidence: EvidenceOf, controls: Sequence[Control] = CATALOGUE) -> Assessment:
+def assess(
+    entries: Sequence[Entry], evidence: EvidenceOf, controls: Sequence[Control] = CATALOGUE, *, ledger: Sequence[Entry] = (),
+    as_of_unix_s: float | None = None,
+) -> Assessment:  # fmt: skip
     """The assessment of one rollout from its entries, at least one, in order. `evidence` gives blobs by digest, and has checked them.
 
-    Raises: what `evidence` raises.
+    `ledger` and `as_of_unix_s`: as in `Facts`. Raises: what `evidence` raises.
     """
-    facts = Facts(entries, evidence)
+    facts = Facts(entries, evidence, ledger, as_of_unix_s)
     return Assessment(facts, tuple(Assessed(control, control.rule(facts)) for control in controls))

@@ -6,40 +6,59 @@ verifies the ledger. A blob that was erased is a fact too, and no rule takes it 
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from verdigris.compliance.consent import OF_REVIEWS, Consent, Entry, EvidenceOf, Review, consent_of, reviews_of
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.statement import Statement
-
-EvidenceOf = Callable[[str], bytes | None]
-"""A blob by its SHA-256; None where it was erased."""
+from verdigris.times import NANO
 
 FULL_PERCENT = 100.0
 PERCENT_ERROR = 0.01
 """Every proxy sets weights to a hundredth of a percent."""
 
 
-class Entry(Protocol):
-    """An entry as somebody read it from a ledger: its index there, and what it says."""
-
-    @property
-    def index(self) -> int:
-        """From 0 on, in the whole ledger."""
-
-    @property
-    def statement(self) -> Statement:
-        """What it says; its signature was checked."""
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The entries of one rollout, in order and at least one, and how to read what they name."""
+    """The entries of one rollout, in order and at least one, and how to read what they name.
+
+    Args:
+        evidence: a blob by its SHA-256; None where it was erased.
+        ledger: what the whole ledger says of reviews, where it is known; else nothing of other rollouts is.
+        as_of_unix_s: when a review is overdue; None: the newest entry that is known here.
+    """
 
     entries: Sequence[Entry]
     evidence: EvidenceOf
+    ledger: Sequence[Entry] = ()
+    as_of_unix_s: float | None = None
     _digests: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _people: list[tuple[Consent, tuple[Review, ...]]] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def consent(self) -> Consent:
+        """What people agreed to, verified."""
+        return self._signed[0]
+
+    @property
+    def reviews(self) -> tuple[Review, ...]:
+        """The reviews that were opened anywhere in the ledger."""
+        return self._signed[1]
+
+    @property
+    def now_unix_s(self) -> float:
+        """The time at which a review is overdue or not."""
+        newest = max(entry.statement.unix_nano for entry in (*self.entries, *self.ledger)) / NANO
+        return newest if self.as_of_unix_s is None else self.as_of_unix_s
+
+    @property
+    def _signed(self) -> tuple[Consent, tuple[Review, ...]]:
+        if not self._people:
+            own = [entry for entry in self.entries if entry.statement.kind in OF_REVIEWS]
+            self._people.append((consent_of(self.entries, self.evidence), reviews_of(self.ledger or own, self.evidence)))
+        return self._people[0]
 
     @property
     def first(self) -> Statement:

@@ -5,6 +5,7 @@
 - A *finding* is a contradicted control. Controls that are evidenced have none: a finding's "satisfied" is an assessor's word.
 - A *risk* is what the judge found at the rollout's last verdict with findings, or a rollout that has no end in the record.
 - Controls that the rollout does not cover are properties of the result, each with the reason.
+- Each review of an override that is open, in whatever rollout of the ledger, is an item of the plan of action.
 
 Every UUID is of version 5 and made from what it identifies, the documents' own from their content, and no time is other than the ledger's:
 the same ledger gives the same bytes. Links lead to the files of an evidence pack, in which the documents lie in `oscal/`.
@@ -18,10 +19,11 @@ from typing import Any
 from verdigris.compliance.answers import State
 from verdigris.compliance.assess import Assessed, Assessment
 from verdigris.compliance.catalogue import Framework
+from verdigris.compliance.consent import Entry, Review
 from verdigris.compliance.documents import identifier, line, written
-from verdigris.compliance.facts import Entry, Facts
+from verdigris.compliance.facts import Facts
 from verdigris.ledger.entry_kinds import Kind
-from verdigris.times import rfc3339
+from verdigris.times import NANO, rfc3339
 
 OSCAL_VERSION = "1.2.1"
 NAMESPACE = "https://verdigris.dev/ns/oscal"
@@ -83,6 +85,7 @@ def poam(assessment: Assessment) -> bytes:
             "related-risks": [{"risk-uuid": risk["uuid"]}],
         } for risk in risks
     ]  # fmt: skip
+    items += [_review(one, facts) for one in facts.reviews if one.open]
     left = [_property("not-covered", one.control.key, one.answer.why) for one in uncovered]
     left += [_property("lacking", one.control.key, "; ".join(one.answer.lacking)) for one in open_parts]
     items.append({
@@ -184,6 +187,20 @@ def _finding(one: Assessed, facts: Facts) -> Json:
             "status": {"state": "not-satisfied", "remarks": "Contradicted by entries of this rollout."},
         },
         "related-observations": [{"observation-uuid": _observation(entry, facts)} for entry in cited],
+    }  # fmt: skip
+
+
+def _review(review: Review, facts: Facts) -> Json:
+    """An override that somebody else must still look at."""
+    due = rfc3339(review.due_unix_s * NANO)
+    given = None if review.override is None else review.override.given
+    by = "who did it was erased, or is not shown" if given is None else f"by {given.person.name}, as {given.approval.role.value}"
+    why = "" if given is None else f" The reason given: {given.approval.reason}"
+    late = " It is overdue." if review.overdue(facts.now_unix_s) else ""
+    return {
+        "uuid": identifier("item", "review", review.of), "title": f"An override of a freeze in {review.rollout} is to be reviewed",
+        "description": line(f"Overridden {by}; to be reviewed by somebody else, due {due}.{late}{why}"),
+        "props": [_property("review-due", due), _property("entry", str(review.entry)), _property("override", review.of)],
     }  # fmt: skip
 
 

@@ -7,7 +7,9 @@ what it asks for, or it cannot be told whether they do, the answer is that the r
 from collections.abc import Callable, Iterator
 
 from verdigris.compliance.answers import Answer, Contradicted, Evidenced, NotCovered
-from verdigris.compliance.facts import PERCENT_ERROR, Entry, Facts, percent_of
+from verdigris.compliance.approval_rules import change_is_approved
+from verdigris.compliance.consent import Entry
+from verdigris.compliance.facts import PERCENT_ERROR, Facts, percent_of
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.statement import ActorKind, Outcome
 
@@ -23,8 +25,6 @@ OPEN_DOOR = "refused less"
 ORIGIN = "from"
 """The field of a card that says from where somebody acted."""
 
-NO_APPROVAL = "approval by an authorised person: no entry of this rollout is a signed approval"
-UNCHECKED_APPROVAL = "approval by an authorised person: approvals are in the entries, and their signatures were not checked here"
 ERASED_PLAN = "the plan was erased: what it said of the change cannot be shown any more"
 
 
@@ -178,26 +178,21 @@ def tested_before_it_was_final(facts: Facts) -> Answer:
 
 
 def change_is_controlled(facts: Facts) -> Answer:
-    """Documented, announced step by step, and tested before it is final. Approval is told as lacking until it is shown."""
-    parts = [change_is_documented(facts), changes_are_announced(facts), tested_before_it_was_final(facts)]
+    """Documented, approved, announced step by step, and tested before it is final."""
+    parts = [change_is_approved(facts), change_is_documented(facts), changes_are_announced(facts), tested_before_it_was_final(facts)]
     for part in parts:
         if isinstance(part, Contradicted):
             return part
     shown = [part for part in parts if isinstance(part, Evidenced)]
-    if not isinstance(parts[0], Evidenced):
-        return parts[0]
-    names = ("", "traffic: none was moved", "a test of it: it was neither made final nor found worse")
+    if not isinstance(parts[1], Evidenced):
+        return parts[1]
+    names = (
+        f"approval by an authorised person: {parts[0].why}", "", "traffic: none was moved",
+        "a test of it: it was neither made final nor found worse",
+    )  # fmt: skip
     lacking = tuple(name for part, name in zip(parts, names, strict=True) if isinstance(part, NotCovered))
-    approval = UNCHECKED_APPROVAL if facts.of(Kind.APPROVAL_GIVEN) else NO_APPROVAL
     entries = tuple(sorted({index for part in shown for index in part.entries}))
-    return Evidenced(entries, "; ".join(part.why for part in shown), (approval, *lacking, *(one for part in shown for one in part.lacking)))
-
-
-def roles_are_separate(facts: Facts) -> Answer:
-    """Author and approver are two people. Only signed approvals could show it."""
-    if facts.of(Kind.APPROVAL_GIVEN):
-        return NotCovered("approvals are in the entries, and their signatures were not checked here: who gave them is not shown")
-    return NotCovered("no entry of this rollout is a signed approval: that author and approver are two people is not shown")
+    return Evidenced(entries, "; ".join(part.why for part in shown), (*lacking, *(one for part in shown for one in part.lacking)))
 
 
 def change_is_evaluated(facts: Facts) -> Answer:

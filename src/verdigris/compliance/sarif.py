@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from verdigris.compliance.consent import Entry, EvidenceOf
 from verdigris.compliance.documents import identifier, line, written
-from verdigris.compliance.facts import Entry, EvidenceOf, Facts
+from verdigris.compliance.facts import Facts
 from verdigris.judge.verdict import Severity, Signal
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.times import rfc3339

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import rfc8785
 
 from verdigris.compliance.answers import Evidenced
-from verdigris.compliance.facts import Entry, EvidenceOf, Facts
+from verdigris.compliance.approval_rules import change_is_approved
+from verdigris.compliance.consent import Entry, EvidenceOf
+from verdigris.compliance.facts import Facts
 from verdigris.compliance.rules import changes_are_announced, tested_before_it_was_final
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.statement import STATEMENT_TYPE
@@ -56,6 +58,7 @@ def properties(facts: Facts) -> list[str]:
         "VERDIGRIS_CANDIDATE_COMMITTED": kept,
         "VERDIGRIS_COMMITTED_AFTER_PASS": kept and isinstance(tested_before_it_was_final(facts), Evidenced),
         "VERDIGRIS_RETURNED_TO_BASELINE": facts.ended_as == "rolled back" and back is not None,
+        "VERDIGRIS_GATES_APPROVED_BY_OTHERS": isinstance(change_is_approved(facts), Evidenced),
         "VERDIGRIS_WEIGHTS_ANNOUNCED": isinstance(changes_are_announced(facts), Evidenced),
         "VERDIGRIS_ENTRIES_WITHOUT_GAP": facts.first_gap() is None,
         "VERDIGRIS_NO_ENTRY_LATE": not any(entry.statement.late for entry in facts.entries),
