@@ -1,7 +1,7 @@
 """Logs of rollouts that people have signed, with the blobs that their entries name. For tests only."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +85,13 @@ class Signed:
         weight = percent or (1.0, 10.0, 50.0, 95.0)[step]
         before = "preflight" if step == 0 else "waiting for approval" if event == "approved" else "watching"
         return self.moved(event, before, "shifting").weight(weight, step)
+
+    def erased(self, digests: Sequence[str]) -> "Signed":
+        """What the guard says before it erases something."""
+        values: dict[str, Value] = {"erased": tuple(digests), "why": "retention"}
+        more = {"unix_nano": self.now + MINUTE, "actor": self.card("g1"), "outcome": Outcome.ANNOUNCED}
+        self.after.append(statement(Kind.EVIDENCE_ERASED, len(self.after) + 2, None, values, **more))
+        return self
 
     def committed(self) -> "Signed":
         whole: dict[str, Value] = {"candidatePercent": 100.0, "generation": 9}

@@ -24,6 +24,7 @@ from tests.unit.signed_logs import (
 )
 from tests.unit.test_audit_people import TAMPERED, one_gives
 
+from verdigris.audit.erased import Erased
 from verdigris.audit.report import Facts, Heading, Items, Paragraph, Report, Table
 from verdigris.audit.report_sections import report_of
 from verdigris.audit.reports import controls_told
@@ -230,9 +231,9 @@ def test_every_open_review_of_the_ledger_is_an_item_of_the_plan_of_action() -> N
 # -- the report
 
 
-def story(told: Signed, evidence: Mapping[str, bytes] | None = None, ledger: list[Any] | None = None) -> Story:
+def story(told: Signed, evidence: Mapping[str, bytes] | None = None, ledger: list[Any] | None = None, **more: Any) -> Story:
     kept = told.evidence if evidence is None else evidence
-    return tell(own(told), kept.get, ledger=ledger_of(told) if ledger is None else ledger)
+    return tell(own(told), kept.get, ledger=ledger_of(told) if ledger is None else ledger, **more)
 
 
 def text_of(report: Report, section: str | None = None) -> str:
@@ -298,8 +299,9 @@ def test_overrides_are_loud_and_reviews_stand_in_every_report_until_they_are_don
 
 def test_the_report_says_what_was_erased() -> None:
     told = one_gives().step(2, "approved")
-    told.evidence.pop(signed_by(told)[1])
-    found = story(told)
+    name = signed_by(told)[1]
+    told.evidence.pop(name)
+    found = story(told, erased={name: Erased(99, told.now, "retention")})
     said = text_of(report_of(found), "people")
     assert "c.cruz | erased | approves | the step to 50 % | erased" in said
     assert "the step to 50 %, through its gate | cannot be told" in said
