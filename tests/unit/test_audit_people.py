@@ -37,23 +37,29 @@ from tests.unit.test_ssh_signature import HARDWARE, Hardware
 
 from verdigris.approvals.approval import (
     AHEAD_MAX_NANO,
+    DOCUMENT_BYTES_MAX,
     LIFETIME_MAX_NANO,
     REASON_CHARS_MAX,
+    SIGNED_BYTES_MAX,
+    STEP_MAX,
     TYPE,
     Approval,
     ApprovalDecision,
     SignedApproval,
     Verified,
 )
-from verdigris.approvals.people import Person
+from verdigris.approvals.people import KEYS_MAX, Person
 from verdigris.approvals.signing import FileSigner
-from verdigris.approvals.ssh_key import KeyType
+from verdigris.approvals.ssh_key import BLOB_BYTES_MAX, RSA_BITS_MAX, RSA_BITS_MIN, KeyType
 from verdigris.approvals.ssh_signature import NAMESPACE, SshSignature
 from verdigris.audit import verify
 from verdigris.audit.verify import Refused, Report, check_ssh_signature, read_asked, verify_log_files
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.plan.gates import QUORUM_MAX, Role
 from verdigris.rollout.agreement import REVIEWERS
+from verdigris.rollout.kept_approvals import APPROVALS_MAX
+from verdigris.rollout.position import Position
+from verdigris.rollout.transitions import TRANSITIONS, Event, Phase
 from verdigris.times import NANO
 
 
@@ -87,7 +93,18 @@ def test_its_words_and_bounds_are_the_writers() -> None:
     assert set(verify.SSH_ALGORITHMS) == set(KeyType)
     assert (verify.APPROVAL_TYPE, verify.APPROVAL_NAMESPACE, verify.QUORUM_MAX) == (TYPE, NAMESPACE, QUORUM_MAX)
     assert verify.REASON_CHARS_MAX == REASON_CHARS_MAX
+    assert (verify.DOCUMENT_BYTES_MAX, verify.STEP_MAX) == (DOCUMENT_BYTES_MAX, STEP_MAX)
+    assert verify.SIGNED_BYTES_MAX >= SIGNED_BYTES_MAX
+    assert (verify.PERSON_KEYS_MAX, verify.WORDS_MAX) == (KEYS_MAX, APPROVALS_MAX)
+    assert (verify.RSA_BITS_MIN, verify.RSA_BITS_MAX, verify.SSH_BYTES_MAX) == (RSA_BITS_MIN, RSA_BITS_MAX, BLOB_BYTES_MAX)
+    assert {event for event in Event if Position(Phase.WATCHING).step < moved(event)} == verify.FORWARD
     assert (verify.AHEAD_S * NANO, verify.LIFETIME_S * NANO) == (AHEAD_MAX_NANO, LIFETIME_MAX_NANO)
+
+
+def moved(event: Event) -> int:
+    """The step after an event, in whatever phase it can happen; -1 is where it began."""
+    phases = [phase for phase in Phase if event in TRANSITIONS.get(phase, {})]
+    return Position(phases[0]).moved(event, "", 0.0).step
 
 
 def test_a_plan_asks_what_it_asks() -> None:

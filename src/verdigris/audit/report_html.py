@@ -13,7 +13,7 @@ from verdigris.audit.report import Block, Facts, Figure, Heading, Items, Listing
 from verdigris.audit.report_plots import Box, Dot, Label, Line, Mark, Plot, Style
 
 DOT_RADIUS = 3.2
-UNBROKEN = frozenset({"Time", "Kind"})
+UNBROKEN = frozenset({"Time", "Kind", "As", "Says", "Signature", "This rollout"})
 """Columns whose cells stand on one line."""
 _UNIT = re.compile(r"(?<=\d) (?=%|ms\b|s\b)")
 

@@ -2422,11 +2422,11 @@ class _People:
             if said.kind == "approval.refused":
                 stands = not any(back > index for back in [*lost_back, *(one.index for one in all_backs)])
                 return f"entry {index} refuses it, and nothing takes that back" if stands else None
-        roles = frozenset(role for some, _ in gate for role in some)
+        # What is said by the author, or in a role that is not asked, is no word: `_would_count` has refused it.
         good = [
             one for one in here
-            if one.decision == decision and one.role in roles and not (self._asked and one.is_by(self._asked.author))
-            and (one.expires_nano or 0) > late and not any(b.is_by(one.person) and b.issued_nano >= one.issued_nano for b in backs)
+            if one.decision == decision and (one.expires_nano or 0) > late
+            and not any(back.is_by(one.person) and back.issued_nano >= one.issued_nano for back in backs)
         ]  # fmt: skip
         best = min((_short(gate, [one for one in good if one.shown == about]) for about in {one.shown for one in good} | {None}), key=sum)
         if not any(best):
