@@ -79,6 +79,7 @@ class Move:
         entry: the transition.
         step: which began with it, or whose freeze it was.
         about: the step in words.
+        freeze: the reason of the freeze; empty: it is a gate.
         by: whose words opened it; empty: nobody's.
         wrong: what it lacked; empty: nothing, or it cannot be told.
     """
@@ -96,6 +97,7 @@ class Review:
     """A review that an override of a freeze opened, anywhere in the ledger.
 
     Args:
+        of: the digest of what was signed to override it.
         override: the word that overrode it; None: it cannot be told, or is not so.
         entry: which opened the review.
         done: who reviewed it; None: nobody, or it cannot be told.
