@@ -12,6 +12,7 @@ VerdigrisError
 ├── rollout     IllegalTransition, UnknownFormat, CannotResume, RecordsUnavailable, Superseded, NotEntered, RolloutError …
 ├── server      CannotStart, CannotListen, InvalidActors, InvalidSettings, LedgerNotSetUp, CannotVerify
 ├── audit       NoRecord, NoSuchEntry, CannotExport
+├── database    CannotBeRead
 ├── witness     CannotServe, StateUnusable
 ├── comparison  AmbiguousIdentity, UnreadableInput
 ├── demo        DemoError …
