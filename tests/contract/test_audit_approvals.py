@@ -185,10 +185,12 @@ def erased(state: Path, kind: Kind, place: int) -> str:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_what_was_erased_is_told_and_not_called_wrong(state: Path, place: int) -> None:
+def test_what_is_missing_is_told_and_what_somebody_signed_is_not_called_wrong(state: Path, place: int) -> None:
     digest = erased(state, Kind.APPROVAL_GIVEN, place)
     code, out, _ = verdigris("audit", "verify", "--state", state)
-    assert code == 0
+    assert code == 1
+    assert "1 blobs are not here, and no entry says that they were erased" in out
+    assert "its gate was not open" not in out
     what = "what was signed" if place == 0 else "who signed it"
     assert f"what is said to be signed, for it is not here (erased, or left out): {what} ({digest})" in out
     assert "began as its gate asks is in blobs that are not here" in out
