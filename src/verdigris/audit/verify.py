@@ -2487,7 +2487,9 @@ def _agreed(report: Report, story: Story, get: Blob) -> None:
             f"the entries name; {opened} moves through gates had all whom the plan asks"
         )
     if words or done:
-        report.not_proven.append("that the people are who the guard's list of people says, and had read what they were shown")
+        report.not_proven.append(
+            "that the people are who the guard's list of people says, and that what they were shown was the newest and was read"
+        )
     if erased:
         report.not_proven.append(f"what is said to be signed, for it is not here (erased, or left out): {listed(erased)}")
     if unsure:
