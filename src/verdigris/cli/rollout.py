@@ -293,7 +293,7 @@ def erase_command(
         if json_output:
             _out(wire.status_to_json(status, indent=2))
         else:
-            _say(f"the evidence of rollout {status.id} is erased; `verdigris audit verify` says what and when")
+            _say(f"asked to erase the evidence of rollout {status.id}; `verdigris audit verify` says what is erased, and when")
         return ExitCode.PASS
 
     return _run(erased(), "it may have been erased; see: verdigris audit verify")
