@@ -297,7 +297,7 @@ def erase_command(
         if json_output:
             out(wire.status_to_json(status, indent=2))
         else:
-            say(f"the evidence of rollout {status.id} is erased; `verdigris audit verify` says what and when")
+            say(f"asked to erase the evidence of rollout {status.id}; `verdigris audit verify` says what is erased, and when")
         return ExitCode.PASS
 
     return run_command(erased(), "it may have been erased; see: verdigris audit verify")

@@ -307,7 +307,11 @@ class GuardControl:
             raise RolloutError(msg)
         stored = await self._load(rollout_id)
         said = (self._acting.guard, actor, reason[:REASON_CHARS_MAX], time.time(), self._origin)
-        await asyncio.to_thread(self._records.erase_asked, stored.id, *said)
+        try:
+            await asyncio.to_thread(self._records.erase_asked, stored.id, *said)
+        except RecordsUnavailable as error:
+            msg = f"not all of it was erased now; what is left is erased when the ledger says so, or ask again: {error}"
+            raise RecordsUnavailable(msg) from error
         return self._status_of(await self._load(stored.id))
 
     async def _ask(self, stored: Stored, kind: str, actor: str, reason: str) -> RolloutStatus:

@@ -131,12 +131,6 @@ class Erasing:
             if over or not gone:
                 return
 
-    def done_unix_s(self, rollout_id: str) -> float | None:
-        """When the evidence of a rollout was erased; None: it was not, or not all of it."""
-        with self._transaction("read what was erased") as connection:
-            known = self._erasure(connection, rollout_id)
-        return None if known is None else known.done_unix_s
-
     # -- what is due
 
     def _note_due(self) -> None:
