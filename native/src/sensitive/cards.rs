@@ -1,0 +1,199 @@
+//! Payment card numbers: brand prefix, length and Luhn's checksum must all fit.
+//!
+//! Inside a longer run of digits every window of 15 and 16 digits is tried. Digits may stand in groups with spaces or dashes
+//! between them, or in four groups of four with dots. Not taken for cards: times since 1970 in milliseconds, microseconds
+//! or nanoseconds, fractions of decimal numbers, and digits inside UUIDs and hexadecimal hashes.
+
+use std::ops::Range;
+
+use super::detector::Detector;
+use super::luhn;
+use super::scan::Scan;
+
+const DIGITS_MIN: usize = 12;
+const DIGITS_MAX: usize = 19;
+/// Lengths tried inside a longer run: those of nearly all cards.
+const WINDOWS: [usize; 2] = [16, 15];
+
+/// Whether a card of `length` digits can start with `prefix`, its first six digits.
+///
+/// Source: the issuer identification ranges that the card schemes publish.
+const fn is_brand(prefix: u32, length: usize) -> bool {
+    match prefix {
+        // Visa.
+        400_000..=499_999 => matches!(length, 13 | 16 | 19),
+        // Mastercard, Mir.
+        510_000..=559_999 | 222_100..=272_099 => length == 16,
+        220_000..=220_499 => matches!(length, 16..=19),
+        // American Express.
+        340_000..=349_999 | 370_000..=379_999 => length == 15,
+        // Diners Club.
+        300_000..=305_999 | 309_500..=309_599 | 360_000..=369_999 | 380_000..=399_999 => matches!(length, 14 | 16 | 19),
+        // JCB.
+        352_800..=358_999 => matches!(length, 16..=19),
+        // Discover, UnionPay.
+        601_100..=601_199 | 644_000..=659_999 | 620_000..=629_999 => matches!(length, 16..=19),
+        // Maestro.
+        501_800..=501_899 | 502_000..=502_099 | 503_800..=503_899 | 589_300..=589_399 | 630_400..=630_499 | 675_900..=676_399 => {
+            matches!(length, 12..=19)
+        }
+        // RuPay.
+        508_500..=508_999 | 606_985..=607_984 | 608_001..=608_500 => length == 16,
+        _ => false,
+    }
+}
+
+fn is_card(digits: &[u8]) -> bool {
+    let prefix = digits.iter().take(6).fold(0, |prefix, digit| prefix * 10 + u32::from(digit - b'0'));
+    is_brand(prefix, digits.len()) && luhn(digits, 0)
+}
+
+/// Finds card numbers in time linear in the text: each run of digits is tried from a bounded number of places per digit.
+pub(super) fn find(scan: &mut Scan<'_>) {
+    let text = scan.text;
+    let mut at = 0;
+    while let Some(start) = (at..text.len()).find(|&at| text[at].is_ascii_digit()) {
+        let end = run_end(text, start);
+        if let Some(uuid) = uuid_around(text, start) {
+            at = uuid.end.max(end);
+        } else if let Some(grouped) = grouped(text, start, end) {
+            at = grouped.end;
+            scan.push(grouped, Detector::Card);
+        } else {
+            if end - start >= DIGITS_MIN && !is_time(&text[start..end]) && !is_fraction(text, start) && !is_in_hash(text, start, end) {
+                in_run(scan, start, end);
+            }
+            at = end;
+        }
+    }
+}
+
+fn run_end(text: &[u8], start: usize) -> usize {
+    (start..text.len()).find(|&at| !text[at].is_ascii_digit()).unwrap_or(text.len())
+}
+
+/// A run that is a card as a whole, or the windows in it that are. Windows that overlap are taken together, because which of
+/// them is the card cannot be told.
+fn in_run(scan: &mut Scan<'_>, start: usize, end: usize) {
+    let text = scan.text;
+    if end - start <= DIGITS_MAX && is_card(&text[start..end]) {
+        return scan.push(start..end, Detector::Card);
+    }
+    let mut open: Option<(Range<usize>, usize)> = None;
+    for from in start..end {
+        for length in WINDOWS {
+            if from + length > end || !is_card(&text[from..from + length]) {
+                continue;
+            }
+            open = match open.take() {
+                Some((window, count)) if from < window.end => {
+                    Some((window.start..window.end.max(from + length), count + 1))
+                }
+                before => {
+                    push_windows(scan, before);
+                    Some((from..from + length, 1))
+                }
+            };
+        }
+    }
+    push_windows(scan, open);
+}
+
+fn push_windows(scan: &mut Scan<'_>, windows: Option<(Range<usize>, usize)>) {
+    match windows {
+        Some((window, 1)) => scan.push(window, Detector::Card),
+        Some((window, _)) => scan.push_as(window, Detector::Card, Detector::Card.marker()),
+        None => {}
+    }
+}
+
+/// A card that starts with the run `start..end` and goes on in further groups, one separator between each two.
+fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
+    let separator = *text.get(end).filter(|byte| matches!(byte, b' ' | b'-' | b'.'))?;
+    let mut digits = [0; DIGITS_MAX];
+    let mut count = 0;
+    let (mut from, mut to) = (start, end);
+    let mut best = None;
+    loop {
+        let group = &text[from..to];
+        digits.get_mut(count..count + group.len())?.copy_from_slice(group);
+        count += group.len();
+        if from > start && count >= 13 && is_card(&digits[..count]) && (separator != b'.' || count == 16) {
+            best = Some(start..to);
+        }
+        if separator == b'.' && group.len() != 4 {
+            return best;
+        }
+        if text.get(to) != Some(&separator) || !text.get(to + 1).is_some_and(u8::is_ascii_digit) {
+            return best;
+        }
+        from = to + 1;
+        to = run_end(text, from).min(from + DIGITS_MAX);
+        if count + to - from > DIGITS_MAX {
+            return best;
+        }
+    }
+}
+
+/// Milliseconds, microseconds or nanoseconds since 1970, up to about the year 2050.
+fn is_time(digits: &[u8]) -> bool {
+    let leading = digits.iter().take(4).fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+    match digits.len() {
+        13 | 19 => (1000..2600).contains(&leading),
+        // From 2.2 on it could be a card.
+        16 => (1000..2200).contains(&leading),
+        _ => false,
+    }
+}
+
+/// Whether the digits come after the point of a decimal number, such as 0.4111111111111111.
+fn is_fraction(text: &[u8], start: usize) -> bool {
+    let Some(point) = start.checked_sub(1).filter(|&point| text[point] == b'.') else { return false };
+    let whole = text[..point].iter().rev().take(7).take_while(|byte| byte.is_ascii_digit()).count();
+    let before = (point - whole).checked_sub(1).map(|at| text[at]);
+    (1..7).contains(&whole) && !before.is_some_and(|byte| super::is_word(byte) || byte == b'.')
+}
+
+/// Whether the digits are inside a hexadecimal number of a length that ids and hashes have, with letters in it.
+fn is_in_hash(text: &[u8], start: usize, end: usize) -> bool {
+    const LONGEST: usize = 128;
+    let before = text[..start].iter().rev().take(LONGEST + 1).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let after = text[end..].iter().take(LONGEST + 1).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (from, to) = (start - before, end + after);
+    before + after > 0
+        && matches!(to - from, 16 | 24 | 32 | 40 | 48 | 56 | 64 | 96 | 128)
+        && super::stands_alone(text, from, to)
+        && text[from..to].iter().any(u8::is_ascii_alphabetic)
+}
+
+/// The UUID that has its part at `at`, if there is one.
+fn uuid_around(text: &[u8], at: usize) -> Option<Range<usize>> {
+    const LENGTH: usize = 36;
+    let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'-';
+    let before = text[..at].iter().rev().take(LENGTH).take_while(is_part).count();
+    let start = at - before;
+    let uuid = text.get(start..start + LENGTH)?;
+    let fits = uuid.iter().enumerate().all(|(at, byte)| match at {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    });
+    (fits && super::stands_alone(text, start, start + LENGTH)).then_some(start..start + LENGTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brands_have_their_lengths() {
+        assert!(is_card(b"4111111111111111") && is_card(b"378282246310005") && is_card(b"5555555555554444"));
+        assert!(is_card(b"6011111111111117") && is_card(b"30569309025904") && is_card(b"3530111333300000"));
+        assert!(!is_card(b"4111111111111112") && !is_card(b"411111111111111") && !is_card(b"1111111111111117"));
+    }
+
+    #[test]
+    fn times_are_no_cards() {
+        assert!(is_time(b"1700000000000") && is_time(b"1700000000000000") && is_time(b"1700000000000000000"));
+        assert!(!is_time(b"4111111111111111"));
+    }
+}

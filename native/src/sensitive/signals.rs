@@ -1,0 +1,152 @@
+//! One pass over a text that says what cannot be in it, so that most texts are looked at once and by no detector.
+
+/// What bytes of a text are; a text has the union of those of its bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Signals {
+    seen: u16,
+    digits: u32,
+    longest_token: u32,
+    length: usize,
+}
+
+const DIGIT: u16 = 1;
+const TOKEN: u16 = 1 << 1;
+const AT: u16 = 1 << 2;
+const PAIR: u16 = 1 << 3;
+const SPACE: u16 = 1 << 4;
+const DASH: u16 = 1 << 5;
+const PERCENT: u16 = 1 << 6;
+const BEYOND_ASCII: u16 = 1 << 7;
+const QUESTION: u16 = 1 << 8;
+const OPERATOR: u16 = 1 << 9;
+const SLASH: u16 = 1 << 10;
+const DOT: u16 = 1 << 11;
+const HASH: u16 = 1 << 12;
+const LETTER_M: u16 = 1 << 13;
+
+/// Length from which a run of letters, digits, `-` and `_` may be a key, a token or base64.
+pub(super) const TOKEN_BYTES_MIN: u32 = 16;
+/// Digits that the shortest number with a checksum or a format of its own has.
+const NUMBER_DIGITS_MIN: u32 = 9;
+
+const CLASSES: [u16; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT | TOKEN,
+            b'm' | b'M' => LETTER_M | TOKEN,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => TOKEN,
+            b'-' => DASH | TOKEN,
+            b'@' => AT,
+            b':' => PAIR,
+            b'=' => PAIR | OPERATOR,
+            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
+            b'%' => PERCENT,
+            b'?' => QUESTION,
+            b'\'' | b'"' | b'`' | b'(' | b'<' | b'>' | b'$' => OPERATOR,
+            b'/' => SLASH,
+            b'.' => DOT,
+            b'#' => HASH,
+            0x80.. => BEYOND_ASCII,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+impl Signals {
+    /// Reads `text` once.
+    #[inline]
+    pub(super) fn of(text: &[u8]) -> Self {
+        let (mut seen, mut digits, mut run, mut longest_token) = (0, 0, 0, 0);
+        for &byte in text {
+            let class = CLASSES[usize::from(byte)];
+            seen |= class;
+            digits += u32::from(class & DIGIT);
+            run = if class & TOKEN != 0 { run + 1 } else { 0 };
+            longest_token = longest_token.max(run);
+        }
+        Self { seen, digits, longest_token, length: text.len() }
+    }
+
+    #[inline]
+    const fn has(self, class: u16) -> bool {
+        self.seen & class != 0
+    }
+
+    /// Whether no detector that needs no key could find anything.
+    #[inline]
+    pub(super) fn is_plain(self) -> bool {
+        self.digits < NUMBER_DIGITS_MIN
+            && !self.mrn()
+            && self.longest_token < TOKEN_BYTES_MIN
+            && !self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION)
+            && !(self.has(SPACE) && self.length >= WORDS_BYTES_MIN)
+    }
+
+    /// A number with a checksum or a format of its own.
+    pub(super) fn numbers(self) -> bool {
+        self.digits >= NUMBER_DIGITS_MIN
+    }
+
+    /// MRN with a number after it.
+    #[inline]
+    pub(super) const fn mrn(self) -> bool {
+        self.digits >= 5 && self.has(LETTER_M)
+    }
+
+    /// An e-mail address.
+    pub(super) fn email(self) -> bool {
+        self.has(AT) && self.has(DOT)
+    }
+
+    /// A key with its value: `key=value`, `key: value`, `"key": "value"`.
+    pub(super) fn pairs(self) -> bool {
+        self.has(PAIR)
+    }
+
+    /// A word with a number after it.
+    pub(super) fn numbers_after_words(self) -> bool {
+        self.has(SPACE) && self.digits >= 3
+    }
+
+    /// A token long enough for a key of a service, a JWT or base64.
+    pub(super) fn tokens(self) -> bool {
+        self.longest_token >= TOKEN_BYTES_MIN
+    }
+
+    /// Credentials after the name of their scheme.
+    pub(super) fn schemes(self) -> bool {
+        self.has(SPACE) && self.length >= WORDS_BYTES_MIN
+    }
+
+    /// The head of a private key.
+    pub(super) fn private_key(self) -> bool {
+        self.has(DASH) && self.length >= 27
+    }
+
+    /// A URL or a connection string with credentials or with a query.
+    pub(super) fn url(self) -> bool {
+        self.has(AT | QUESTION) && self.has(SLASH | PAIR) || self.has(HASH) && self.has(PAIR)
+    }
+
+    /// A statement of SQL with literals.
+    pub(super) fn sql(self) -> bool {
+        self.has(SPACE) && self.has(OPERATOR)
+    }
+
+    /// Characters that stand for others.
+    pub(super) fn hidden(self) -> bool {
+        self.has(PERCENT | BEYOND_ASCII)
+    }
+
+    /// An IP address.
+    pub(super) fn ip_address(self) -> bool {
+        self.digits >= 1 && self.has(DOT | PAIR)
+    }
+}
+
+/// Bytes of the shortest text with a scheme and credentials after it.
+const WORDS_BYTES_MIN: usize = 13;
