@@ -136,7 +136,8 @@ impl<'a> ValueWriter<'a> {
         if text.len() < NUMBER_BYTES_MIN && self.place.class.is_none() {
             return self.raw(text);
         }
-        match self.masker.treat(text, self.bytes_max, self.place) {
+        let place = Place { class: self.place.class | KeyClass::NUMBER, ..self.place };
+        match self.masker.treat(text, self.bytes_max, place) {
             None => self.raw(text),
             Some(treated) => self.as_is(&treated, in_json),
         }

@@ -228,7 +228,9 @@ fn nothing_planted_comes_out() {
                 assert!(!comes_out(&decoded, secret), "{secret} of {detector:?} comes out of {spot:?} in {format:?}");
                 let found = decoded.findings.list().iter().find(|finding| finding.detector == detector);
                 let found = found.unwrap_or_else(|| panic!("no finding of {detector:?} in {spot:?} in {format:?}"));
-                assert_eq!((found.position, &*found.service, found.count), (position, "cart", 1), "{detector:?} {spot:?}");
+                assert_eq!((found.position, &*found.service), (position, "cart"), "{detector:?} {spot:?}");
+                // A key can say something about its value, so that this one goes too.
+                assert!(found.count == 1 || spot == Spot::InnerKey, "{detector:?} {spot:?} counts {}", found.count);
                 let operation = match position {
                     Position::Resource | Position::ResourceKey | Position::Scope => "",
                     Position::SpanName => &found.operation,
@@ -254,6 +256,7 @@ fn numbers_and_inner_keys_are_looked_at() {
         ("n", fixed64(4, 4_111_111_111_111_111_f64.to_bits()), "11111111111"),
         ("card", bytes(6, &bytes(1, &pair("cvv", &varint(3, 7381)))), "7381"),
         ("http.request.header.authorization", bytes(5, &bytes(1, &bytes(1, b"opaque-7381"))), "opaque-7381"),
+        ("card.pan", varint(3, 411_111_111_111), "11111111"),
         ("list", bytes(5, &bytes(1, &varint(3, 4_111_111_111_111_111))), "11111111111"),
     ] {
         let span = [bytes(1, &[1; 16]), bytes(2, &[2; 8]), bytes(9, &pair(key, &value))].concat();

@@ -170,11 +170,11 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
             continue;
         }
         let key = key_before(text, separator);
-        if key.len() < 3 {
+        if key.len() < 3 || text[separator + 1..].starts_with(b"//") {
             continue;
         }
         let class = classify(key);
-        if class.is_none() || text[separator + 1..].starts_with(b"//") {
+        if class.is_none() {
             continue;
         }
         if let Some(end) = find_pair(scan, separator + 1, class) {

@@ -54,17 +54,32 @@ pub(super) fn find(scan: &mut Scan<'_>) {
     let mut at = 0;
     while let Some(start) = (at..text.len()).find(|&at| text[at].is_ascii_digit()) {
         let end = run_end(text, start);
-        if let Some(uuid) = uuid_around(text, start) {
-            at = uuid.end.max(end);
-        } else if let Some(grouped) = grouped(text, start, end) {
-            at = grouped.end;
-            scan.push(grouped, Detector::Card);
-        } else {
-            if end - start >= DIGITS_MIN && !is_time(&text[start..end]) && !is_fraction(text, start) && !is_in_hash(text, start, end) {
-                in_run(scan, start, end);
+        at = end;
+        if let Some(grouped) = grouped(text, start, end) {
+            match uuid_around(text, start) {
+                Some(uuid) => at = uuid.end.max(end),
+                None => {
+                    at = grouped.end;
+                    scan.push(grouped, Detector::Card);
+                }
             }
-            at = end;
+        } else if end - start >= DIGITS_MIN && !is_passed_over(text, start, end) {
+            in_run(scan, start, end);
         }
+    }
+}
+
+/// Whether the digits are part of something else that is known.
+fn is_passed_over(text: &[u8], start: usize, end: usize) -> bool {
+    is_time(&text[start..end]) || is_fraction(text, start) || is_in_hash(text, start, end) || uuid_around(text, start).is_some()
+}
+
+/// A number that was sent as one: it is a card as a whole or not at all, because nobody appends other digits to a number.
+pub(super) fn find_number(scan: &mut Scan<'_>) {
+    let text = scan.text;
+    let fits = (DIGITS_MIN..=DIGITS_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    if fits && !is_time(text) && is_card(text) {
+        scan.push(0..text.len(), Detector::Card);
     }
 }
 
@@ -109,7 +124,11 @@ fn push_windows(scan: &mut Scan<'_>, windows: Option<(Range<usize>, usize)>) {
 
 /// A card that starts with the run `start..end` and goes on in further groups, one separator between each two.
 fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
+    // Checked first, because it is seldom so.
     let separator = *text.get(end).filter(|byte| matches!(byte, b' ' | b'-' | b'.'))?;
+    if !text.get(end + 1).is_some_and(u8::is_ascii_digit) || !matches!(text[start], b'2'..=b'6') {
+        return None;
+    }
     let mut digits = [0; DIGITS_MAX];
     let mut count = 0;
     let (mut from, mut to) = (start, end);
@@ -167,7 +186,7 @@ fn is_in_hash(text: &[u8], start: usize, end: usize) -> bool {
 }
 
 /// The UUID that has its part at `at`, if there is one.
-fn uuid_around(text: &[u8], at: usize) -> Option<Range<usize>> {
+pub(super) fn uuid_around(text: &[u8], at: usize) -> Option<Range<usize>> {
     const LENGTH: usize = 36;
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'-';
     let before = text[..at].iter().rev().take(LENGTH).take_while(is_part).count();

@@ -257,6 +257,10 @@ impl Masking {
         self.off
     }
 
+    pub(super) fn has_custom(&self) -> bool {
+        !self.custom.is_empty()
+    }
+
     /// Whether texts must be searched in which no built-in detector can find anything.
     #[inline]
     pub(super) fn looks_at_plain(&self) -> bool {

@@ -5,8 +5,6 @@
 //! without width left out. Base64 of readable text is decoded once, if it starts where its run of letters starts. Not found: values in hexadecimal, compressed, encrypted,
 //! encoded more often than that, written in words or split over several attributes.
 
-use std::ops::Range;
-
 use super::definition::Masking;
 use super::scan::{Found, Scan, find_content};
 use super::signals::Signals;
@@ -145,44 +143,50 @@ pub(super) fn find_hidden(text: &[u8], masking: &Masking, identity: bool, found:
 }
 
 /// Runs the detectors on what base64 in the text stands for; what it stands for goes as a whole if something is found in it.
+///
+/// A slash is part of an alphabet and also what paths are made of, so runs are looked for with slashes and without.
 pub(super) fn find_base64(text: &[u8], masking: &Masking, places: Option<&[u32]>, found: &mut Vec<Found>) {
     let mut decoded = Vec::new();
-    let mut inner = Vec::new();
-    for run in base64_runs(text) {
-        decode_readable(&text[run.clone()], &mut decoded);
-        if decoded.len() < BASE64_BYTES_MIN * 3 / 4 {
-            continue;
-        }
-        inner.clear();
-        let signals = Signals::of(&decoded);
-        find_content(&mut Scan::new(&decoded, masking, &mut inner, None), signals, false);
-        for detector in inner.iter().map(|found| found.detector) {
-            let shown = masking.marker(detector);
-            let mut scan = Scan::new(text, masking, found, places);
-            scan.push_whole(run.clone(), detector, shown);
-        }
+    find_base64_runs(text, true, &mut decoded, masking, places, found);
+    if memchr::memchr(b'/', text).is_some() {
+        find_base64_runs(text, false, &mut decoded, masking, places, found);
     }
 }
 
-/// Runs of the base64 alphabets long enough to hold something, with their padding.
-///
-/// A slash is part of an alphabet and also what paths are made of, so runs are looked for with slashes and without.
-fn base64_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    [&b"+/-_"[..], b"+-_"].into_iter().flat_map(move |more| {
-        let is_part = move |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            loop {
-                let start = (at..text.len()).find(|&at| text[at].is_ascii_alphanumeric())?;
-                let end = (start..text.len()).find(|&at| !is_part(text[at])).unwrap_or(text.len());
-                at = end;
-                if end - start >= BASE64_BYTES_MIN {
-                    let padding = text[end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
-                    return Some(start..end + padding);
-                }
-            }
-        })
-    })
+fn find_base64_runs(
+    text: &[u8],
+    slashes: bool,
+    decoded: &mut Vec<u8>,
+    masking: &Masking,
+    places: Option<&[u32]>,
+    found: &mut Vec<Found>,
+) {
+    let is_part = |byte: u8| crate::base64::value(byte).is_some() && (slashes || byte != b'/');
+    let mut at = 0;
+    while at < text.len() {
+        if !text[at].is_ascii_alphanumeric() {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        while at < text.len() && is_part(text[at]) {
+            at += 1;
+        }
+        if at - start < BASE64_BYTES_MIN {
+            continue;
+        }
+        decode_readable(&text[start..at], decoded);
+        if decoded.len() < BASE64_BYTES_MIN * 3 / 4 {
+            continue;
+        }
+        let padding = text[at..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+        let mut inner = Vec::new();
+        find_content(&mut Scan::new(decoded, masking, &mut inner, None), Signals::of(decoded), false);
+        let mut scan = Scan::new(text, masking, found, places);
+        for detector in inner.iter().map(|found| found.detector) {
+            scan.push_whole(start..at + padding, detector, masking.marker(detector));
+        }
+    }
 }
 
 /// Decodes as far as the text stays readable, which most that is no base64 of text does not for three bytes.

@@ -53,6 +53,8 @@ impl KeyClass {
     pub const IDENTITY: Self = Self(1 << 17);
     /// IBAN.
     pub const IBAN: Self = Self(1 << 18);
+    /// Not said by a key: the value was sent as a number, so it is sensitive as a whole or not at all.
+    pub const NUMBER: Self = Self(1 << 19);
 
     /// Whether it says any of `other`.
     #[inline]

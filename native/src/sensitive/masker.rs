@@ -1,7 +1,10 @@
 //! Masking while one body is decoded: which service and span is open, and what was found in it.
 
+use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use hashbrown::DefaultHashBuilder;
 
 use crate::limits::clip;
 
@@ -49,6 +52,40 @@ pub struct Masker {
     refuse: bool,
     /// Whether a text of this body was kept because an entry allows it.
     allowed: bool,
+    clean: Clean,
+}
+
+/// Texts that were looked at and in which nothing is, so that one that comes again is not searched again: user agents, URLs,
+/// statements. Each has one place, where the next one replaces it.
+struct Clean {
+    places: Vec<(KeyClass, Vec<u8>)>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Clean {
+    /// Texts remembered, a power of two, and bytes of each.
+    const PLACES: usize = 128;
+    const BYTES_MAX: usize = 256;
+
+    fn place(&self, text: &[u8]) -> usize {
+        usize::try_from(self.hasher.hash_one(text) % Self::PLACES as u64).unwrap_or(0)
+    }
+
+    fn holds(&self, text: &[u8], class: KeyClass) -> bool {
+        self.places.get(self.place(text)).is_some_and(|(known_class, known)| *known_class == class && known == text)
+    }
+
+    fn add(&mut self, text: &[u8], class: KeyClass) {
+        if text.len() > Self::BYTES_MAX {
+            return;
+        }
+        self.places.resize_with(Self::PLACES, Default::default);
+        let place = self.place(text);
+        let (known_class, known) = &mut self.places[place];
+        *known_class = class;
+        known.clear();
+        known.extend_from_slice(text);
+    }
 }
 
 impl Masker {
@@ -56,7 +93,8 @@ impl Masker {
     #[must_use]
     pub fn new(masking: Arc<Masking>) -> Self {
         let (findings, pending, service) = (Findings::default(), Vec::new(), String::new());
-        Self { masking, findings, pending, service, refuse: false, allowed: false }
+        let clean = Clean { places: Vec::new(), hasher: DefaultHashBuilder::default() };
+        Self { masking, findings, pending, service, refuse: false, allowed: false, clean }
     }
 
     /// What was found.
@@ -93,7 +131,7 @@ impl Masker {
     /// The text to keep instead of `text`, of which `bytes` at most are kept; `None` if nothing is found in it.
     #[inline]
     pub fn treat(&mut self, text: &str, bytes: usize, place: Place<'_>) -> Option<String> {
-        if self.masking.is_off() {
+        if text.is_empty() || self.masking.is_off() {
             return None;
         }
         let text = if text.len() > bytes { clip(text, bytes.saturating_add(BEYOND_CUT_BYTES)) } else { text };
@@ -106,6 +144,11 @@ impl Masker {
 
     #[inline(never)]
     fn treat_found(&mut self, text: &str, mut signals: Signals, place: Place<'_>) -> Option<String> {
+        // A detector of the operator's own may look at the key, of which the class says nothing.
+        let remembers = !self.masking.has_custom() && text.len() <= Clean::BYTES_MAX;
+        if remembers && self.clean.holds(text.as_bytes(), place.class) {
+            return None;
+        }
         let masking = Arc::clone(&self.masking);
         let mut treated: Option<String> = None;
         for round in 0..ROUNDS_MAX {
@@ -119,6 +162,9 @@ impl Masker {
                 return Some(self.fail(place.position));
             }
             if found.is_empty() {
+                if round == 0 && remembers {
+                    self.clean.add(text.as_bytes(), place.class);
+                }
                 return treated;
             }
             scan::drop_repeated(&mut found);

@@ -2,6 +2,7 @@
 
 use memchr::memchr2_iter;
 
+use super::cards::uuid_around;
 use super::detector::Detector;
 use super::scan::Scan;
 use super::{is_word, mod11, mod97, stands_alone};
@@ -20,14 +21,8 @@ const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
     (b"TN", 24), (b"TR", 26), (b"UA", 29), (b"VA", 22), (b"VG", 24), (b"XK", 20), (b"YE", 30),
 ];
 
-/// Finds those that need no key.
-pub(super) fn find(scan: &mut Scan<'_>) {
-    find_numbers(scan);
-    find_ibans(scan);
-}
-
 /// A US social security number as 123-45-6789, and an NHS number as 943 476 5919 or 943-476-5919.
-fn find_numbers(scan: &mut Scan<'_>) {
+pub(super) fn find_grouped(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut at = 0;
     while let Some(start) = (at..text.len()).find(|&at| text[at].is_ascii_digit()) {
@@ -65,21 +60,19 @@ pub(super) fn is_ssn(value: &[u8]) -> bool {
 }
 
 /// Two letters of a country, two check digits, and the length of that country; in any case, with spaces or dashes between groups.
-fn find_ibans(scan: &mut Scan<'_>) {
+pub(super) fn find_ibans(scan: &mut Scan<'_>) {
     let text = scan.text;
-    let mut at = 0;
-    while at + 4 <= text.len() {
-        let head = &text[at..at + 4];
-        let starts = head[0].is_ascii_alphabetic()
-            && head[1].is_ascii_alphabetic()
-            && head[2].is_ascii_digit()
-            && !at.checked_sub(1).is_some_and(|before| is_word(text[before]));
-        match starts.then(|| iban_end(text, at)).flatten() {
-            Some(end) => {
-                scan.push(at..end, Detector::Iban);
-                at = end;
-            }
-            None => at += 1,
+    let mut done = 0;
+    let mut in_word = false;
+    for (at, head) in text.windows(4).enumerate() {
+        let starts_word = !std::mem::replace(&mut in_word, is_word(head[0]));
+        let starts = starts_word && head[0].is_ascii_alphabetic() && head[1].is_ascii_alphabetic() && head[2].is_ascii_digit();
+        if starts
+            && at >= done
+            && let Some(end) = iban_end(text, at)
+        {
+            scan.push(at..end, Detector::Iban);
+            done = end;
         }
     }
 }
@@ -97,7 +90,8 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
         }
         at += 1;
     }
-    (!text.get(at).is_some_and(|&byte| is_word(byte)) && mod97(&text[start..at])).then_some(at)
+    let holds = !text.get(at).is_some_and(|&byte| is_word(byte)) && mod97(&text[start..at]) && uuid_around(text, start).is_none();
+    holds.then_some(at)
 }
 
 /// MRN with a number directly after it: MRN12345678, MRN-00123456.

@@ -76,6 +76,12 @@ impl<'a> Scan<'a> {
 /// Runs every detector on `text`, a value whose key says `class` and is called `key`.
 pub(super) fn find(text: &[u8], signals: Signals, key: &[u8], class: KeyClass, masking: &Masking, found: &mut Vec<Found>) {
     let mut scan = Scan::new(text, masking, found, None);
+    if class.says(KeyClass::NUMBER) {
+        by_key::find_whole(&mut scan, class);
+        cards::find_number(&mut scan);
+        custom::find(&mut scan, key);
+        return;
+    }
     let identity = class.says(KeyClass::IDENTITY);
     if !identity {
         if !class.is_none() {
@@ -107,12 +113,18 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
         credentials::find_jwts(scan);
         service_keys::find(scan);
     }
+    if signals.tilde() {
+        service_keys::find_entra_secrets(scan);
+    }
     if signals.schemes() {
         credentials::find_schemes(scan);
     }
     if signals.numbers() {
         cards::find(scan);
-        national::find(scan);
+        national::find_ibans(scan);
+        if signals.groups() {
+            national::find_grouped(scan);
+        }
     }
     if signals.mrn() {
         national::find_mrns(scan);

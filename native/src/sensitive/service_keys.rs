@@ -137,7 +137,6 @@ pub(super) fn find(scan: &mut Scan<'_>) {
             at = end;
         }
     }
-    find_azure_signatures(scan);
 }
 
 fn key_end(text: &[u8], start: usize, prefix: &[u8], alphabet: Alphabet, least: usize) -> Option<usize> {
@@ -160,7 +159,7 @@ fn key_end(text: &[u8], start: usize, prefix: &[u8], alphabet: Alphabet, least: 
 }
 
 /// Client secrets of Microsoft Entra: 40 characters with `Q~` after the first four.
-fn find_azure_signatures(scan: &mut Scan<'_>) {
+pub(super) fn find_entra_secrets(scan: &mut Scan<'_>) {
     const BEFORE: usize = 4;
     const LENGTH: usize = 40;
     let text = scan.text;

@@ -5,7 +5,7 @@
 pub(super) struct Signals {
     seen: u16,
     digits: u32,
-    longest_token: u32,
+    longest_token: usize,
     length: usize,
 }
 
@@ -23,9 +23,10 @@ const SLASH: u16 = 1 << 10;
 const DOT: u16 = 1 << 11;
 const HASH: u16 = 1 << 12;
 const LETTER_M: u16 = 1 << 13;
+const TILDE: u16 = 1 << 14;
 
 /// Length from which a run of letters, digits, `-` and `_` may be a key, a token or base64.
-pub(super) const TOKEN_BYTES_MIN: u32 = 16;
+pub(super) const TOKEN_BYTES_MIN: usize = 16;
 /// Digits that the shortest number with a checksum or a format of its own has.
 const NUMBER_DIGITS_MIN: u32 = 9;
 
@@ -48,6 +49,7 @@ const CLASSES: [u16; 256] = {
             b'/' => SLASH,
             b'.' => DOT,
             b'#' => HASH,
+            b'~' => TILDE,
             0x80.. => BEYOND_ASCII,
             _ => 0,
         };
@@ -60,15 +62,17 @@ impl Signals {
     /// Reads `text` once.
     #[inline]
     pub(super) fn of(text: &[u8]) -> Self {
-        let (mut seen, mut digits, mut run, mut longest_token) = (0, 0, 0, 0);
-        for &byte in text {
+        let (mut seen, mut digits, mut token_start, mut longest_token) = (0, 0, 0, 0);
+        for (at, &byte) in text.iter().enumerate() {
             let class = CLASSES[usize::from(byte)];
             seen |= class;
             digits += u32::from(class & DIGIT);
-            run = if class & TOKEN != 0 { run + 1 } else { 0 };
-            longest_token = longest_token.max(run);
+            if class & TOKEN == 0 {
+                longest_token = longest_token.max(at - token_start);
+                token_start = at + 1;
+            }
         }
-        Self { seen, digits, longest_token, length: text.len() }
+        Self { seen, digits, longest_token: longest_token.max(text.len() - token_start), length: text.len() }
     }
 
     #[inline]
@@ -89,6 +93,11 @@ impl Signals {
     /// A number with a checksum or a format of its own.
     pub(super) fn numbers(self) -> bool {
         self.digits >= NUMBER_DIGITS_MIN
+    }
+
+    /// Such a number in groups.
+    pub(super) fn groups(self) -> bool {
+        self.has(SPACE | DASH)
     }
 
     /// MRN with a number after it.
@@ -117,6 +126,11 @@ impl Signals {
         self.longest_token >= TOKEN_BYTES_MIN
     }
 
+    /// A secret of Microsoft Entra, which has a tilde in it.
+    pub(super) fn tilde(self) -> bool {
+        self.tokens() && self.has(TILDE)
+    }
+
     /// Credentials after the name of their scheme.
     pub(super) fn schemes(self) -> bool {
         self.has(SPACE) && self.length >= WORDS_BYTES_MIN
@@ -124,7 +138,7 @@ impl Signals {
 
     /// The head of a private key.
     pub(super) fn private_key(self) -> bool {
-        self.has(DASH) && self.length >= 27
+        self.has(DASH) && self.has(SPACE) && self.length >= 27
     }
 
     /// A URL or a connection string with credentials or with a query.

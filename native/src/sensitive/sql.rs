@@ -11,23 +11,39 @@ use super::scan::Scan;
 /// What stands in place of a literal.
 const LITERAL: &str = "?";
 
-/// First words of a statement and a word that must follow somewhere; an empty one needs none.
-const STARTS: [(&str, &[&str]); 14] = [
-    ("select", &["from", "where"]),
-    ("insert", &["into"]),
-    ("update", &["set"]),
-    ("delete", &["from"]),
-    ("merge", &["into", "using"]),
-    ("replace", &["into"]),
-    ("with", &["select", "insert", "update", "delete"]),
-    ("exec", &[]),
-    ("execute", &[]),
-    ("call", &[]),
-    ("alter", &["user", "role", "login", "identified"]),
-    ("create", &["user", "role", "login", "identified"]),
-    ("upsert", &["into", "values"]),
-    ("explain", &["select", "insert", "update", "delete"]),
-];
+/// Bytes of the longest word below.
+const WORD_BYTES_MAX: usize = 10;
+
+/// What a word in small letters may be: the bits of the statements that it may start, and of those that it goes on.
+///
+/// A statement is known by its first word together with one that must follow somewhere.
+fn parts_of(word: &[u8]) -> (u8, u8) {
+    const SELECT: u8 = 1;
+    const INTO: u8 = 1 << 1;
+    const UPDATE: u8 = 1 << 2;
+    const DELETE: u8 = 1 << 3;
+    const NESTED: u8 = 1 << 4;
+    const USER: u8 = 1 << 5;
+    match word {
+        b"select" => (SELECT, NESTED),
+        b"insert" => (INTO, NESTED),
+        b"merge" | b"replace" | b"upsert" => (INTO, 0),
+        b"update" => (UPDATE, NESTED),
+        b"delete" => (DELETE, NESTED),
+        b"with" | b"explain" => (NESTED, 0),
+        b"alter" | b"create" => (USER, 0),
+        b"call" | b"exec" | b"execute" => (CALLS, 0),
+        b"from" => (0, SELECT | DELETE),
+        b"where" => (0, SELECT),
+        b"into" | b"values" => (0, INTO),
+        b"set" => (0, UPDATE),
+        b"user" | b"role" | b"login" | b"identified" => (0, USER),
+        _ => (0, 0),
+    }
+}
+
+/// The statements that need no second word; only at the start of a text, because their first words are everyday ones.
+const CALLS: u8 = 1 << 6;
 
 /// Commands of key-value stores, whose arguments are values without quotes.
 const COMMANDS: [&str; 44] = [
@@ -40,6 +56,9 @@ const COMMANDS: [&str; 44] = [
 pub(super) fn find(scan: &mut Scan<'_>, is_statement: bool) {
     let text = scan.text;
     if let Some(start) = statement_start(text) {
+        // A comment before the statement is part of it.
+        let comment = [&b"/*"[..], b"--"].iter().any(|open| text.trim_ascii_start().starts_with(open));
+        let start = if comment { 0 } else { start };
         find_literals(scan, start, is_statement || is_first_word(text, start));
     } else if is_statement {
         match text.trim_ascii_start().first() {
@@ -70,23 +89,22 @@ fn is_name(byte: u8) -> bool {
 
 /// Where the first statement starts: its first word with one that must follow it. One pass over the words.
 fn statement_start(text: &[u8]) -> Option<usize> {
-    let mut waiting: [Option<usize>; STARTS.len()] = [None; STARTS.len()];
+    let mut waiting = [None; 8];
     for (number, (start, word)) in words(text).enumerate() {
-        if word.len() > 10 {
-            continue;
-        }
-        let follows = |followers: &[&str]| followers.iter().any(|follower| word.eq_ignore_ascii_case(follower.as_bytes()));
-        if let Some(start) = STARTS.iter().zip(waiting).filter_map(|((_, followers), start)| start.filter(|_| follows(followers))).min() {
+        let mut small = [0; WORD_BYTES_MAX];
+        let Some(small) = small.get_mut(..word.len()) else { continue };
+        small.copy_from_slice(word);
+        small.make_ascii_lowercase();
+        let (starts, goes_on) = parts_of(small);
+        let bits = |set: u8| (0..8).filter(move |bit| set >> bit & 1 == 1);
+        if let Some(start) = bits(goes_on).filter_map(|bit| waiting[bit]).min() {
             return Some(start);
         }
-        for ((first, followers), waiting) in STARTS.iter().zip(&mut waiting) {
-            if waiting.is_none() && word.eq_ignore_ascii_case(first.as_bytes()) {
-                // A word of everyday language is the start of a statement only where it is the first one.
-                if followers.is_empty() && number == 0 {
-                    return Some(start);
-                }
-                *waiting = Some(start);
-            }
+        if starts & CALLS != 0 && number == 0 {
+            return Some(start);
+        }
+        for bit in bits(starts) {
+            waiting[bit] = waiting[bit].or(Some(start));
         }
     }
     None
