@@ -158,7 +158,8 @@ impl<'a> ValueWriter<'a> {
     /// Base64, padded; in JSON a string. Bytes that are text are masked as such before.
     #[inline(never)]
     pub fn bytes(&mut self, value: &[u8], in_json: bool) {
-        let treated = std::str::from_utf8(value).ok().and_then(|text| self.masker.treat(text, self.bytes_max, self.place));
+        let treated =
+            std::str::from_utf8(value).ok().and_then(|text| self.masker.treat(text, self.bytes_max, self.place));
         let value = treated.as_deref().map_or(value, str::as_bytes);
         if in_json {
             self.raw("\"");

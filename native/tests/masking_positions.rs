@@ -130,7 +130,10 @@ impl Texts<'_> {
             // Last, because then all that was found before waits for the operation.
             bytes(5, self.at(Spot::SpanName, "operation").as_bytes()),
         ];
-        let scope = [bytes(1, self.at(Spot::ScopeName, "scope").as_bytes()), bytes(2, self.at(Spot::ScopeVersion, "1.0").as_bytes())];
+        let scope = [
+            bytes(1, self.at(Spot::ScopeName, "scope").as_bytes()),
+            bytes(2, self.at(Spot::ScopeVersion, "1.0").as_bytes()),
+        ];
         let resource = [
             bytes(1, &pair("service.name", &text("cart"))),
             bytes(1, &pair(self.at(Spot::ResourceKey, "k"), &text(self.at(Spot::Resource, "v")))),
@@ -238,7 +241,8 @@ fn nothing_planted_comes_out() {
                 };
                 assert_eq!(found.operation, operation, "{detector:?} {spot:?}");
                 // The test can fail: without masking it comes out.
-                let raw = decode_masked(&body, format, Encoding::Identity, &Limits::default(), Masking::off()).expect("a good body");
+                let raw = decode_masked(&body, format, Encoding::Identity, &Limits::default(), Masking::off())
+                    .expect("a good body");
                 assert!(comes_out(&raw, secret) || spot == Spot::Bytes, "{spot:?} is not where it seems");
                 assert!(raw.findings.list().is_empty());
             }
@@ -282,7 +286,8 @@ fn the_last_key_decides_in_json() {
         format!("{value},\"key\":\"password\""),
         format!("\"value\":{{\"stringValue\":\"x\"}},\"key\":\"password\",{value}"),
     ] {
-        let decoded = decode(json(&members).as_bytes(), Format::Json, Encoding::Identity, &Limits::default()).expect("a good body");
+        let decoded = decode(json(&members).as_bytes(), Format::Json, Encoding::Identity, &Limits::default())
+            .expect("a good body");
         assert!(!comes_out(&decoded, "hunter2"), "{members}");
     }
 }
@@ -303,7 +308,8 @@ fn ids_and_identity_stay() {
     let span = [bytes(1, &trace_id), bytes(2, &trace_id[..8])].concat();
     let body = bytes(1, &[bytes(1, &resource), bytes(2, &bytes(2, &span))].concat());
     let masked = decode(&body, Format::Protobuf, Encoding::Identity, &Limits::default()).expect("a good body");
-    let raw = decode_masked(&body, Format::Protobuf, Encoding::Identity, &Limits::default(), Masking::off()).expect("a good body");
+    let raw = decode_masked(&body, Format::Protobuf, Encoding::Identity, &Limits::default(), Masking::off())
+        .expect("a good body");
     assert_eq!(masked.batch, raw.batch);
     assert!(masked.findings.list().is_empty());
 }
@@ -333,7 +339,8 @@ fn each_treatment_does_what_it_says() {
     let hashed = with(&format!("{{\"treatments\": {{\"email\": \"hash\"}}, {key}}}"), &body);
     assert!(shows(&hashed, "mail [email~") && !shows(&hashed, "jane"));
     let sample = &hashed.findings.list()[0].sample;
-    let again = with(&format!("{{\"treatments\": {{\"email\": \"hash\"}}, {key}}}"), &one("other", "to", "jane@example.com"));
+    let again =
+        with(&format!("{{\"treatments\": {{\"email\": \"hash\"}}, {key}}}"), &one("other", "to", "jane@example.com"));
     assert!(shows(&again, sample), "equal values have equal hashes");
     let refused = with("{\"treatments\": {\"email\": \"refuse\"}}", &body);
     assert_eq!((refused.batch.num_rows(), refused.tally.refused_spans()), (0, 1));
@@ -349,7 +356,8 @@ fn a_resource_or_scope_that_is_refused_takes_its_spans_with_it() {
             let clean = one("after", "a", "b");
             let body = if format == Format::Protobuf { [body, clean].concat() } else { body };
             let masking = Masking::read("{\"treatments\": {\"email\": \"refuse\"}}").expect("a good definition");
-            let decoded = decode_masked(&body, format, Encoding::Identity, &Limits::default(), masking).expect("a good body");
+            let decoded =
+                decode_masked(&body, format, Encoding::Identity, &Limits::default(), masking).expect("a good body");
             StructArray::from(decoded.batch.clone()).to_data().validate_full().expect("a valid batch");
             assert_eq!(decoded.batch.num_rows(), usize::from(format == Format::Protobuf), "{spot:?}");
             assert_eq!(decoded.tally.refused_spans(), 1);
@@ -363,7 +371,10 @@ fn an_allow_entry_holds_for_its_key_and_service_only() {
     let definition = "{\"allow\": [{\"detector\": \"email\", \"key\": \"support.*\", \"service\": \"crm\", \"reason\": \"public\"}]}";
     let allowed = with(definition, &one("crm", "support.mailbox", "help@example.com"));
     assert!(shows(&allowed, "help@example.com"));
-    assert_eq!(allowed.findings.list().iter().map(|finding| (finding.allowed, &*finding.sample)).collect::<Vec<_>>(), [(true, "")]);
+    assert_eq!(
+        allowed.findings.list().iter().map(|finding| (finding.allowed, &*finding.sample)).collect::<Vec<_>>(),
+        [(true, "")]
+    );
     assert!(!shows(&with(definition, &one("shop", "support.mailbox", "help@example.com")), "help@"));
     assert!(!shows(&with(definition, &one("crm", "user.mailbox", "help@example.com")), "help@"));
     // What one service may show another may not, in the same body and the same dictionary.
@@ -378,7 +389,8 @@ fn detectors_of_the_operator_are_run() {
     assert!(shows(&with(definition, &one("a", "case.id", "see CASE-000018 x")), "see [case_number] x"));
     assert!(shows(&with(definition, &one("a", "case.id", "see CASE-000019 x")), "CASE-000019"));
     assert!(shows(&with(definition, &one("a", "other", "see CASE-000018 x")), "CASE-000018"));
-    let many = with("{\"detectors\": [{\"name\": \"digit\", \"pattern\": \"[0-9]\"}]}", &one("a", "b", &"1 ".repeat(100)));
+    let many =
+        with("{\"detectors\": [{\"name\": \"digit\", \"pattern\": \"[0-9]\"}]}", &one("a", "b", &"1 ".repeat(100)));
     assert!(shows(&many, "[digit]") && !shows(&many, "1 1"));
 }
 
@@ -396,8 +408,14 @@ fn a_bad_definition_is_refused_with_the_reason() {
         ("{\"hash_key\": \"c2hvcnQ=\"}", "needs at least 16"),
         ("{\"hash_key\": \"?\"}", "not base64"),
         ("{\"allow\": [{\"detector\": \"email\", \"key\": \"a\", \"service\": \"b\"}]}", "\"reason\""),
-        ("{\"allow\": [{\"detector\": \"email\", \"key\": \"*\", \"service\": \"*\", \"reason\": \"x\"}]}", "every key of every service"),
-        ("{\"allow\": [{\"detector\": \"e\", \"key\": \"a\", \"service\": \"*\", \"reason\": \"x\"}]}", "no detector \"e\""),
+        (
+            "{\"allow\": [{\"detector\": \"email\", \"key\": \"*\", \"service\": \"*\", \"reason\": \"x\"}]}",
+            "every key of every service",
+        ),
+        (
+            "{\"allow\": [{\"detector\": \"e\", \"key\": \"a\", \"service\": \"*\", \"reason\": \"x\"}]}",
+            "no detector \"e\"",
+        ),
         ("{\"detectors\": [{\"name\": \"A b\", \"pattern\": \"x\"}]}", "no name"),
         ("{\"detectors\": [{\"name\": \"email\", \"pattern\": \"x\"}]}", "is taken"),
         ("{\"detectors\": [{\"name\": \"a\", \"pattern\": \"(\"}]}", "cannot be used"),

@@ -19,11 +19,13 @@ impl Random {
     }
 
     fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(end) >> 64).try_into().expect("below a u64")
+        ((u128::from(self.next()) * u128::from(end)) >> 64).try_into().expect("below a u64")
     }
 
     fn hex(&mut self, digits: usize) -> String {
-        (0..digits).map(|_| char::from_digit(u32::try_from(self.below(16)).expect("small"), 16).expect("a digit")).collect()
+        (0..digits)
+            .map(|_| char::from_digit(u32::try_from(self.below(16)).expect("small"), 16).expect("a digit"))
+            .collect()
     }
 
     fn digits(&mut self, count: usize) -> String {
@@ -72,7 +74,13 @@ fn text_of(kind: &str, random: &mut Random) -> String {
             let mut part = |from: u64, count: u64| from + random.below(count);
             format!(
                 "20{:02}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-                part(10, 30), part(1, 12), part(1, 28), part(0, 24), part(0, 60), part(0, 60), part(0, 1_000_000)
+                part(10, 30),
+                part(1, 12),
+                part(1, 28),
+                part(0, 24),
+                part(0, 60),
+                part(0, 60),
+                part(0, 1_000_000)
             )
         }
         "uuid" => format!("{}-{}-4{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[16..20], &hex[20..32]),
@@ -90,7 +98,14 @@ fn text_of(kind: &str, random: &mut Random) -> String {
             text.join(" ").as_bytes().chunks(3).flat_map(quad).map(char::from).collect()
         }
         "price" => format!("{}.{:02} EUR", random.below(100_000), random.below(100)),
-        "version" => format!("{}.{}.{}-rc.{}+{}", random.below(30), random.below(100), random.below(1000), random.below(9), &hex[..7]),
+        "version" => format!(
+            "{}.{}.{}-rc.{}+{}",
+            random.below(30),
+            random.below(100),
+            random.below(1000),
+            random.below(9),
+            &hex[..7]
+        ),
         "fraction" => format!("0.{}", random.digits(16)),
         _ => format!("/api/v2/customers/{}/orders/{}", random.digits(9), &hex[..24]),
     }
@@ -129,9 +144,46 @@ fn what_is_not_sensitive_is_hardly_ever_changed() {
 
 /// Texts made of what a detector starts at, again and again, without ever getting what it wants.
 const HOSTILE: [&str; 40] = [
-    "4", "4111 ", "41111111-", "1-1-", "4111.", "a@", "@", "a.a@", "eyJ", "eyJ.", "eyJhbGciOiJIUzI1NiJ9.", "://", "x://a:b", "?a", "?a=",
-    "?", "&=", "%2", "%25", "%2525", "token=", "token='", "password:\"", "cvv: ", "cvv 1", "Bearer ", "Basic ", "-----BEGIN", "-----BEGIN PRIVATE KEY-----",
-    "SELECT ", "select 'a' from \"b", "with with ", "$a$", "'\\\\'", "/*", "GB82", "gb 8 2 ", "MRN1", "AKIAAKIA-", "\u{200b}\u{ff14}",
+    "4",
+    "4111 ",
+    "41111111-",
+    "1-1-",
+    "4111.",
+    "a@",
+    "@",
+    "a.a@",
+    "eyJ",
+    "eyJ.",
+    "eyJhbGciOiJIUzI1NiJ9.",
+    "://",
+    "x://a:b",
+    "?a",
+    "?a=",
+    "?",
+    "&=",
+    "%2",
+    "%25",
+    "%2525",
+    "token=",
+    "token='",
+    "password:\"",
+    "cvv: ",
+    "cvv 1",
+    "Bearer ",
+    "Basic ",
+    "-----BEGIN",
+    "-----BEGIN PRIVATE KEY-----",
+    "SELECT ",
+    "select 'a' from \"b",
+    "with with ",
+    "$a$",
+    "'\\\\'",
+    "/*",
+    "GB82",
+    "gb 8 2 ",
+    "MRN1",
+    "AKIAAKIA-",
+    "\u{200b}\u{ff14}",
 ];
 
 #[test]
@@ -151,10 +203,11 @@ fn time_is_linear_in_hostile_texts() {
             .unwrap_or_default()
     };
     for unit in HOSTILE.into_iter().chain(["a", "aaaab"]) {
-        let small = time(unit, 16 << 10).max(Duration::from_micros(50));
-        let large = time(unit, 128 << 10);
-        // Eight times the text: eight times the time if linear, 64 times if quadratic.
-        assert!(large < small * 28, "{unit:?}: 16 KiB in {small:?}, 128 KiB in {large:?}");
-        println!("{unit:?}: 128 KiB in {large:?}");
+        // Eight times the text: eight times the time if linear, 64 times if quadratic. Other work on the machine can disturb one
+        // measurement, not every one of ten.
+        let measured = (0..10).map(|_| (time(unit, 16 << 10).max(Duration::from_micros(50)), time(unit, 128 << 10)));
+        let linear = measured.into_iter().find(|(small, large)| *large < *small * 20);
+        let (small, large) = linear.unwrap_or_else(|| panic!("{unit:?}: the time is not linear"));
+        println!("{unit:?}: 16 KiB in {small:?}, 128 KiB in {large:?}");
     }
 }

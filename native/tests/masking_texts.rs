@@ -64,13 +64,28 @@ fn what_is_sensitive_goes_and_the_rest_stays() {
         ("GET /find?q=jane HTTP/1.1", "GET /find?q=* HTTP/1.1"),
         ("https://x/cb#access_token=abc&state=1", "https://x/cb#access_token=*&state=*"),
         ("/reset?8f14e45fceea167a", "/reset?*"),
-        ("SELECT * FROM patients WHERE name = 'Jane' AND age > 41", "SELECT * FROM patients WHERE name = ? AND age > ?"),
-        ("insert into t (a, \"b\") values (\"Jane\", 'O''Hara', 12.5, NULL)", "insert into t (a, \"b\") values (?, ?, ?, NULL)"),
-        ("SELECT \"id\" FROM \"users\" WHERE \"users\".\"name\" = \"bob\"", "SELECT \"id\" FROM \"users\" WHERE \"users\".\"name\" = ?"),
+        (
+            "SELECT * FROM patients WHERE name = 'Jane' AND age > 41",
+            "SELECT * FROM patients WHERE name = ? AND age > ?",
+        ),
+        (
+            "insert into t (a, \"b\") values (\"Jane\", 'O''Hara', 12.5, NULL)",
+            "insert into t (a, \"b\") values (?, ?, ?, NULL)",
+        ),
+        (
+            "SELECT \"id\" FROM \"users\" WHERE \"users\".\"name\" = \"bob\"",
+            "SELECT \"id\" FROM \"users\" WHERE \"users\".\"name\" = ?",
+        ),
         ("SELECT a FROM t WHERE b = 'c\\' OR d = 'secret'", "SELECT a FROM t WHERE b = ?"),
         ("SELECT a FROM t WHERE b = 'cut off he", "SELECT a FROM t WHERE b = ?"),
-        ("select a from t where b = $1 and c = $tag$secret$tag$ and d = :d", "select a from t where b = $1 and c = ? and d = :d"),
-        ("/* user jane */ SELECT a FROM t2 WHERE b IN (1, 2) -- for jane", "/**/ SELECT a FROM t2 WHERE b IN (?, ?) --"),
+        (
+            "select a from t where b = $1 and c = $tag$secret$tag$ and d = :d",
+            "select a from t where b = $1 and c = ? and d = :d",
+        ),
+        (
+            "/* user jane */ SELECT a FROM t2 WHERE b IN (1, 2) -- for jane",
+            "/**/ SELECT a FROM t2 WHERE b IN (?, ?) --",
+        ),
         ("db error: UPDATE t SET a = 'x' WHERE id = 7", "db error: UPDATE t SET a = ? WHERE id = ?"),
     ] {
         assert_eq!(treated(text), left, "{text}");
@@ -97,7 +112,11 @@ fn what_only_a_key_gives_away_goes() {
         ("access.token.value", "k3J9xQ2vL8pT5mWz", "[secret]"),
         ("url.query", "q=jane&page=2", "q=*&page=*"),
         ("db.statement", "SET user:1 secret", "SET ? ?"),
-        ("db.statement", "{\"find\":\"users\",\"filter\":{\"ssn\":\"1\",\"n\":2}}", "{\"find\":\"?\",\"filter\":{\"ssn\":\"?\",\"n\":?}}"),
+        (
+            "db.statement",
+            "{\"find\":\"users\",\"filter\":{\"ssn\":\"1\",\"n\":2}}",
+            "{\"find\":\"?\",\"filter\":{\"ssn\":\"?\",\"n\":?}}",
+        ),
         ("db.query.text", "MATCH (n {name: 'Jane'}) RETURN n LIMIT 5", "MATCH (n {name: ?}) RETURN n LIMIT ?"),
         ("db.query.parameter.name", "Jane", "?"),
     ] {
@@ -130,15 +149,41 @@ fn keys_of_services_go() {
     let capitals = "ABCD2EFGH3IJKL4MNOP5QRST6UVWX7YZ23ABCDEFGH4IJKL5";
     let hex = "0123456789abcdef0123456789abcdef01234567";
     for (prefix, rest) in [
-        ("AKIA", &capitals[..16]), ("ASIA", &capitals[..16]), ("AIza", &letters[..35]), ("GOCSPX-", &letters[..28]),
-        ("ya29.", &letters[..40]), ("SG.", &letters[..22]), ("SK", &hex[..32]), ("dop_v1_", hex), ("dapi", &hex[..32]),
-        ("dckr_pat_", &letters[..27]), ("ghp_", &letters[..36]), ("gho_", &letters[..36]), ("ghs_", &letters[..36]),
-        ("github_pat_", &letters[..60]), ("glpat-", &letters[..20]), ("hf_", &letters[..34]), ("hvs.", &letters[..24]),
-        ("npm_", &letters[..36]), ("pypi-", &letters[..60]), ("sk_live_", &letters[..24]), ("rk_test_", &letters[..24]),
-        ("whsec_", &letters[..32]), ("sk-ant-", &letters[..40]), ("sk-proj-", &letters[..48]), ("xoxb-", &letters[..30]),
-        ("xapp-", &letters[..30]), ("shpat_", &hex[..32]), ("sq0atp-", &letters[..22]), ("abcdQ~", "") ,
+        ("AKIA", &capitals[..16]),
+        ("ASIA", &capitals[..16]),
+        ("AIza", &letters[..35]),
+        ("GOCSPX-", &letters[..28]),
+        ("ya29.", &letters[..40]),
+        ("SG.", &letters[..22]),
+        ("SK", &hex[..32]),
+        ("dop_v1_", hex),
+        ("dapi", &hex[..32]),
+        ("dckr_pat_", &letters[..27]),
+        ("ghp_", &letters[..36]),
+        ("gho_", &letters[..36]),
+        ("ghs_", &letters[..36]),
+        ("github_pat_", &letters[..60]),
+        ("glpat-", &letters[..20]),
+        ("hf_", &letters[..34]),
+        ("hvs.", &letters[..24]),
+        ("npm_", &letters[..36]),
+        ("pypi-", &letters[..60]),
+        ("sk_live_", &letters[..24]),
+        ("rk_test_", &letters[..24]),
+        ("whsec_", &letters[..32]),
+        ("sk-ant-", &letters[..40]),
+        ("sk-proj-", &letters[..48]),
+        ("xoxb-", &letters[..30]),
+        ("xapp-", &letters[..30]),
+        ("shpat_", &hex[..32]),
+        ("sq0atp-", &letters[..22]),
+        ("abcdQ~", ""),
     ] {
-        let key = if prefix == "abcdQ~".get(..6).unwrap_or_default() { format!("abcdQ~{}", &letters[..34]) } else { format!("{prefix}{rest}") };
+        let key = if prefix == "abcdQ~".get(..6).unwrap_or_default() {
+            format!("abcdQ~{}", &letters[..34])
+        } else {
+            format!("{prefix}{rest}")
+        };
         assert_eq!(treated(&format!("used {key}, refused")), "used [service_key], refused", "{key}");
         assert_eq!(treated(&key), "[service_key]", "{key}");
     }
@@ -146,34 +191,83 @@ fn keys_of_services_go() {
 
 #[test]
 fn tokens_and_private_keys_go() {
-    let jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
+    let jwt =
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
     assert_eq!(treated(jwt), "[jwt]");
     assert_eq!(treated(&format!("x-{jwt}, y")), "x-[jwt], y");
     let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKCAQEA\n-----END RSA PRIVATE KEY-----";
     assert_eq!(treated(&format!("key: {pem} end")), "key: [private_key] end");
     assert_eq!(treated("-----BEGIN PRIVATE KEY-----\\nMIIEow cut"), "[private_key]");
-    assert_eq!(treated("-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----"), "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----");
+    assert_eq!(
+        treated("-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----"),
+        "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----"
+    );
 }
 
 #[test]
 fn what_is_not_sensitive_stays() {
     for text in [
-        "GET /users/42", "POST /api/v2/items/{id}", "SELECT users", "shop.v1.CartService/GetCart", "HTTP GET", "checkout",
-        "1700000000000", "1700000000000000000", "1700000000123456", "2024-01-02T03:04:05.678901Z", "2.41.0", "v20240102.1",
-        "627cc493-f310-47de-96bd-71410b7dec09", "00000000-1111-1111-1111-111111111117", "4bf92f3577b34da6a3ce929d0e0e4736",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        "10.2.3.4:8443", "http://10.2.3.4:8443/health", "https://shop.example.com/api/v2/items/42", "git@2.1", "pkg@1.2.3",
-        "deadline of 250 ms exceeded", "retry 3 of 5", "user 12345 not found", "Basic Authentication failed", "Bearer token is missing",
-        "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "0.4111111111111111", "12.5", "-0.1234567890123456",
-        "select an item", "what?yes", "a=?&b", "key=value", "state=ok", "ot=th:8", "rojo=00f067aa0ba902b7", "token.type=access",
-        "password=", "password=***", "password=[secret]", "Authorization: [redacted]", "spinner: 12345", "[email]", "411111******1111",
+        "GET /users/42",
+        "POST /api/v2/items/{id}",
+        "SELECT users",
+        "shop.v1.CartService/GetCart",
+        "HTTP GET",
+        "checkout",
+        "1700000000000",
+        "1700000000000000000",
+        "1700000000123456",
+        "2024-01-02T03:04:05.678901Z",
+        "2.41.0",
+        "v20240102.1",
+        "627cc493-f310-47de-96bd-71410b7dec09",
+        "00000000-1111-1111-1111-111111111117",
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "10.2.3.4:8443",
+        "http://10.2.3.4:8443/health",
+        "https://shop.example.com/api/v2/items/42",
+        "git@2.1",
+        "pkg@1.2.3",
+        "deadline of 250 ms exceeded",
+        "retry 3 of 5",
+        "user 12345 not found",
+        "Basic Authentication failed",
+        "Bearer token is missing",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        "0.4111111111111111",
+        "12.5",
+        "-0.1234567890123456",
+        "select an item",
+        "what?yes",
+        "a=?&b",
+        "key=value",
+        "state=ok",
+        "ot=th:8",
+        "rojo=00f067aa0ba902b7",
+        "token.type=access",
+        "password=",
+        "password=***",
+        "password=[secret]",
+        "Authorization: [redacted]",
+        "spinner: 12345",
+        "[email]",
+        "411111******1111",
     ] {
         assert_eq!(treated(text), text);
     }
     for (key, text) in [
-        ("service.version", "2.41.0"), ("service.name", "password-service"), ("gen_ai.usage.input_tokens", "123456"),
-        ("db.system", "postgresql"), ("http.response.status_code", "200"), ("user.id", "42"), ("messaging.message.key", "order-42"),
-        ("cache.key", "item_12345_details_page"), ("token.count", "12345"), ("http.route", "/users/{id}"), ("session.count", "3"),
+        ("service.version", "2.41.0"),
+        ("service.name", "password-service"),
+        ("gen_ai.usage.input_tokens", "123456"),
+        ("db.system", "postgresql"),
+        ("http.response.status_code", "200"),
+        ("user.id", "42"),
+        ("messaging.message.key", "order-42"),
+        ("cache.key", "item_12345_details_page"),
+        ("token.count", "12345"),
+        ("http.route", "/users/{id}"),
+        ("session.count", "3"),
     ] {
         assert_eq!(under(key, text), text, "{key}");
     }

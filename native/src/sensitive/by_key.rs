@@ -65,9 +65,17 @@ fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
         (KeyClass::CARD, Detector::Card, short && matches!(digits, 12..=19) && only(b" -.")),
         (KeyClass::SSN, Detector::Ssn, short && only(b" -") && is_ssn(value)),
         (KeyClass::NHS, Detector::Nhs, short && only(b" -") && mod11(value)),
-        (KeyClass::NPI, Detector::Npi, digits == 10 && only(b"") && matches!(value[0], b'1' | b'2') && luhn(value, NPI_PREFIX)),
+        (
+            KeyClass::NPI,
+            Detector::Npi,
+            digits == 10 && only(b"") && matches!(value[0], b'1' | b'2') && luhn(value, NPI_PREFIX),
+        ),
         (KeyClass::IBAN, Detector::Iban, short && is_iban_like(value)),
-        (KeyClass::MRN, Detector::Mrn, short && digits >= 3 && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_./: ".contains(byte))),
+        (
+            KeyClass::MRN,
+            Detector::Mrn,
+            short && digits >= 3 && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_./: ".contains(byte)),
+        ),
         (KeyClass::PHONE, Detector::Phone, short && matches!(digits, 7..=15) && only(b"+-(). /x")),
         (KeyClass::BIRTH, Detector::BirthDate, digits >= 4 && short),
         (KeyClass::AUTHORIZATION, if is_basic(value) { Detector::Basic } else { Detector::Bearer }, !is_nothing(value)),
@@ -94,12 +102,23 @@ fn is_iban_like(value: &[u8]) -> bool {
 
 /// Whether a value says that there is none, or was masked by its sender.
 fn is_nothing(value: &[u8]) -> bool {
-    const WORDS: [&str; 12] =
-        ["null", "none", "nil", "true", "false", "redacted", "masked", "hidden", "filtered", "undefined", "empty", "omitted"];
+    const WORDS: [&str; 12] = [
+        "null",
+        "none",
+        "nil",
+        "true",
+        "false",
+        "redacted",
+        "masked",
+        "hidden",
+        "filtered",
+        "undefined",
+        "empty",
+        "omitted",
+    ];
     let inner = value.trim_ascii();
     let inner = match inner {
-        [b'[' | b'<' | b'{', inner @ .., b']' | b'>' | b'}'] => inner,
-        inner => inner,
+        [b'[' | b'<' | b'{', inner @ .., b']' | b'>' | b'}'] | inner => inner,
     };
     let same = |byte: &u8| matches!(byte, b'*' | b'x' | b'X' | b'?' | b'.' | b'-');
     inner.iter().all(same) || WORDS.iter().any(|word| inner.eq_ignore_ascii_case(word.as_bytes()))
@@ -118,7 +137,8 @@ fn is_random(value: &[u8]) -> bool {
         piece.len() >= RANDOM_PIECE_MIN
             && piece.iter().any(u8::is_ascii_alphabetic)
             && (piece.iter().any(u8::is_ascii_digit)
-                || piece.iter().any(u8::is_ascii_lowercase) && piece.iter().filter(|byte| byte.is_ascii_uppercase()).count() >= 3)
+                || piece.iter().any(u8::is_ascii_lowercase)
+                    && piece.iter().filter(|byte| byte.is_ascii_uppercase()).count() >= 3)
     };
     value.iter().all(token)
         && value.split(|byte| b"_-./:|".contains(byte)).any(mixed)
@@ -144,7 +164,15 @@ impl End {
             Self::Line
         } else if class.says(KeyClass::BIRTH) {
             Self::Field
-        } else if class.says(KeyClass::PHONE | KeyClass::SSN | KeyClass::NHS | KeyClass::CARD | KeyClass::CARD_CODE | KeyClass::PIN | KeyClass::NPI) {
+        } else if class.says(
+            KeyClass::PHONE
+                | KeyClass::SSN
+                | KeyClass::NHS
+                | KeyClass::CARD
+                | KeyClass::CARD_CODE
+                | KeyClass::PIN
+                | KeyClass::NPI,
+        ) {
             Self::Number
         } else {
             Self::Word
@@ -209,14 +237,15 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass) -> Option<usize> {
     };
     let kind = End::of(class);
     let most = if matches!(kind, End::Number | End::Field) { NUMBER_BYTES_MAX } else { usize::MAX };
-    let end = match quote {
-        Some(quote) => end_at(start, &|at| text[at] == quote && text[at - 1] != b'\\' || text[at..].starts_with(&[b'\\', quote]), most),
-        None => {
-            start += text[start..].iter().take(BETWEEN_MAX).take_while(|&&byte| byte == b' ').count();
-            // A random secret is decided by its first bytes, so that values that are none stay bounded.
-            let most = if class.says(KeyClass::SECRET | KeyClass::COOKIES | KeyClass::SESSION | KeyClass::AUTHORIZATION) { usize::MAX } else { most.min(VALUE_BYTES_MAX) };
-            end_at(start, &|at| kind.is_at(text[at]), most)
-        }
+    let end = if let Some(quote) = quote {
+        let ends = |at: usize| text[at] == quote && text[at - 1] != b'\\' || text[at..].starts_with(&[b'\\', quote]);
+        end_at(start, &ends, most)
+    } else {
+        start += text[start..].iter().take(BETWEEN_MAX).take_while(|&&byte| byte == b' ').count();
+        // What is a secret only if it is random is decided by its first bytes, so that values that are none stay bounded.
+        let always = KeyClass::SECRET | KeyClass::COOKIES | KeyClass::SESSION | KeyClass::AUTHORIZATION;
+        let most = if class.says(always) { usize::MAX } else { most.min(VALUE_BYTES_MAX) };
+        end_at(start, &|at| kind.is_at(text[at]), most)
     };
     let mut range = start..end.max(start);
     let inner = trimmed(&text[range.clone()]);
@@ -248,8 +277,15 @@ fn find_number(scan: &mut Scan<'_>, range: Range<usize>, class: KeyClass) -> Opt
 /// Looks at every number after a word, as in `MRN 00123456` or `NHS no. 943 476 5919`.
 pub(super) fn find_numbers_after_words(scan: &mut Scan<'_>) {
     const KINDS: [KeyClass; 9] = [
-        KeyClass::CARD_CODE, KeyClass::PIN, KeyClass::CARD, KeyClass::SSN, KeyClass::NHS, KeyClass::NPI, KeyClass::MRN,
-        KeyClass::PHONE, KeyClass::BIRTH,
+        KeyClass::CARD_CODE,
+        KeyClass::PIN,
+        KeyClass::CARD,
+        KeyClass::SSN,
+        KeyClass::NHS,
+        KeyClass::NPI,
+        KeyClass::MRN,
+        KeyClass::PHONE,
+        KeyClass::BIRTH,
     ];
     const FILLERS: [&[u8]; 6] = [b"no", b"no.", b"number", b"is", b"id", b"code"];
     let text = scan.text;
@@ -272,8 +308,15 @@ pub(super) fn find_numbers_after_words(scan: &mut Scan<'_>) {
             continue;
         }
         let start = (space..text.len()).take(3).find(|&at| !b" #".contains(&text[at])).unwrap_or(space);
-        let is_part = |byte: u8| byte.is_ascii_digit() || b"-+()./ ".contains(&byte) || class.says(KeyClass::MRN) && byte.is_ascii_alphanumeric();
-        let mut end = (start..text.len()).take(NUMBER_BYTES_MAX).find(|&at| !is_part(text[at])).unwrap_or(text.len().min(start + NUMBER_BYTES_MAX));
+        let is_part = |byte: u8| {
+            byte.is_ascii_digit()
+                || b"-+()./ ".contains(&byte)
+                || class.says(KeyClass::MRN) && byte.is_ascii_alphanumeric()
+        };
+        let mut end = (start..text.len())
+            .take(NUMBER_BYTES_MAX)
+            .find(|&at| !is_part(text[at]))
+            .unwrap_or(text.len().min(start + NUMBER_BYTES_MAX));
         if class.says(KeyClass::MRN) {
             end = (start..end).find(|&at| text[at] == b' ').unwrap_or(end);
         }
@@ -290,10 +333,18 @@ mod tests {
 
     #[test]
     fn random_values_are_told_from_words() {
-        for random in ["Zm9vYmFyYmF6cXV4cXV1eA", "9f86d081884c7d65", "k3J9xQ2vL8pT5mWz", "627cc493-f310-47de-96bd-71410b7dec09"] {
+        for random in
+            ["Zm9vYmFyYmF6cXV4cXV1eA", "9f86d081884c7d65", "k3J9xQ2vL8pT5mWz", "627cc493-f310-47de-96bd-71410b7dec09"]
+        {
             assert!(is_random(random.as_bytes()), "{random}");
         }
-        for not in ["item_12345_details_page", "aaaaaaaaaaaaaaaa1", "checkout-service-canary", "short1", "a sentence of words 1"] {
+        for not in [
+            "item_12345_details_page",
+            "aaaaaaaaaaaaaaaa1",
+            "checkout-service-canary",
+            "short1",
+            "a sentence of words 1",
+        ] {
             assert!(!is_random(not.as_bytes()), "{not}");
         }
     }

@@ -22,23 +22,25 @@ const fn is_brand(prefix: u32, length: usize) -> bool {
     match prefix {
         // Visa.
         400_000..=499_999 => matches!(length, 13 | 16 | 19),
-        // Mastercard, Mir.
-        510_000..=559_999 | 222_100..=272_099 => length == 16,
-        220_000..=220_499 => matches!(length, 16..=19),
         // American Express.
         340_000..=349_999 | 370_000..=379_999 => length == 15,
         // Diners Club.
         300_000..=305_999 | 309_500..=309_599 | 360_000..=369_999 | 380_000..=399_999 => matches!(length, 14 | 16 | 19),
-        // JCB.
-        352_800..=358_999 => matches!(length, 16..=19),
-        // Discover, UnionPay.
-        601_100..=601_199 | 644_000..=659_999 | 620_000..=629_999 => matches!(length, 16..=19),
-        // Maestro.
-        501_800..=501_899 | 502_000..=502_099 | 503_800..=503_899 | 589_300..=589_399 | 630_400..=630_499 | 675_900..=676_399 => {
-            matches!(length, 12..=19)
+        // Mastercard, then RuPay.
+        510_000..=559_999 | 222_100..=272_099 | 508_500..=508_999 | 606_985..=607_984 | 608_001..=608_500 => {
+            length == 16
         }
-        // RuPay.
-        508_500..=508_999 | 606_985..=607_984 | 608_001..=608_500 => length == 16,
+        // Mir, JCB, Discover, UnionPay.
+        220_000..=220_499 | 352_800..=358_999 | 601_100..=601_199 | 644_000..=659_999 | 620_000..=629_999 => {
+            matches!(length, 16..=19)
+        }
+        // Maestro.
+        501_800..=501_899
+        | 502_000..=502_099
+        | 503_800..=503_899
+        | 589_300..=589_399
+        | 630_400..=630_499
+        | 675_900..=676_399 => matches!(length, 12..=19),
         _ => false,
     }
 }
@@ -56,12 +58,11 @@ pub(super) fn find(scan: &mut Scan<'_>) {
         let end = run_end(text, start);
         at = end;
         if let Some(grouped) = grouped(text, start, end) {
-            match uuid_around(text, start) {
-                Some(uuid) => at = uuid.end.max(end),
-                None => {
-                    at = grouped.end;
-                    scan.push(grouped, Detector::Card);
-                }
+            if let Some(uuid) = uuid_around(text, start) {
+                at = uuid.end.max(end);
+            } else {
+                at = grouped.end;
+                scan.push(grouped, Detector::Card);
             }
         } else if end - start >= DIGITS_MIN && !is_passed_over(text, start, end) {
             in_run(scan, start, end);
@@ -71,7 +72,10 @@ pub(super) fn find(scan: &mut Scan<'_>) {
 
 /// Whether the digits are part of something else that is known.
 fn is_passed_over(text: &[u8], start: usize, end: usize) -> bool {
-    is_time(&text[start..end]) || is_fraction(text, start) || is_in_hash(text, start, end) || uuid_around(text, start).is_some()
+    is_time(&text[start..end])
+        || is_fraction(text, start)
+        || is_in_hash(text, start, end)
+        || uuid_around(text, start).is_some()
 }
 
 /// A number that was sent as one: it is a card as a whole or not at all, because nobody appends other digits to a number.

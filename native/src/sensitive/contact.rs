@@ -45,7 +45,9 @@ pub(super) fn find_ip_addresses(scan: &mut Scan<'_>) {
     while let Some(start) = (at..text.len()).find(|&at| is_part(text[at])) {
         let end = (start..text.len()).find(|&at| !is_part(text[at])).unwrap_or(text.len());
         at = end;
-        if start.checked_sub(1).is_some_and(|before| is_word(text[before])) || text.get(end).is_some_and(|&byte| is_word(byte)) {
+        if start.checked_sub(1).is_some_and(|before| is_word(text[before]))
+            || text.get(end).is_some_and(|&byte| is_word(byte))
+        {
             continue;
         }
         let run = &text[start..end];

@@ -25,7 +25,8 @@ pub(super) fn find_jwts(scan: &mut Scan<'_>) {
         if dot < run_start {
             continue;
         }
-        let run = text[run_start..dot].iter().rev().take(HEADER_BYTES_MAX).take_while(|&&byte| is_base64url(byte)).count();
+        let run =
+            text[run_start..dot].iter().rev().take(HEADER_BYTES_MAX).take_while(|&&byte| is_base64url(byte)).count();
         let header = &text[dot - run..dot];
         let start = memmem::find_iter(header, b"eyJ").take(HEADERS_TRIED_MAX).find(|&at| is_json_object(&header[at..]));
         let Some(start) = start.map(|at| dot - run + at) else { continue };
@@ -50,7 +51,10 @@ fn is_json_object(encoded: &[u8]) -> bool {
     let whole = encoded.len() - usize::from(encoded.len() % 4 == 1);
     let decoded = std::str::from_utf8(&encoded[..whole]).ok().and_then(base64::decode);
     decoded.is_some_and(|header| {
-        header.starts_with(b"{\"") && [&b"\"alg\""[..], b"\"typ\"", b"\"enc\"", b"\"kid\""].iter().any(|name| memmem::find(&header, name).is_some())
+        header.starts_with(b"{\"")
+            && [&b"\"alg\""[..], b"\"typ\"", b"\"enc\"", b"\"kid\""]
+                .iter()
+                .any(|name| memmem::find(&header, name).is_some())
     })
 }
 
@@ -64,7 +68,8 @@ pub(super) fn find_schemes(scan: &mut Scan<'_>) {
         }
         let is = |scheme: &[u8]| {
             space.checked_sub(scheme.len()).is_some_and(|start| {
-                text[start..space].eq_ignore_ascii_case(scheme) && !start.checked_sub(1).is_some_and(|before| super::is_word(text[before]))
+                text[start..space].eq_ignore_ascii_case(scheme)
+                    && !start.checked_sub(1).is_some_and(|before| super::is_word(text[before]))
             })
         };
         let (bearer, basic) = (is(b"bearer") || is(b"token"), is(b"basic"));

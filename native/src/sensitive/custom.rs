@@ -87,10 +87,14 @@ impl Custom {
             .map_err(|error| format!("detectors: the pattern of {name} cannot be used: {error}"))?;
         // The second text has the borders of words that a pattern of nothing but such would match.
         if [&b""[..], b"a 0_-"].iter().any(|text| compiled.find(text).is_some_and(|found| found.is_empty())) {
-            return Err(format!("detectors: the pattern of {name} matches the empty text, so it would match everywhere"));
+            return Err(format!(
+                "detectors: the pattern of {name} matches the empty text, so it would match everywhere"
+            ));
         }
         // What it leaves behind must not be found again.
-        if compiled.is_match(format!("[{name}]").as_bytes()) || compiled.is_match(format!("[{name} dropped]").as_bytes()) {
+        if compiled.is_match(format!("[{name}]").as_bytes())
+            || compiled.is_match(format!("[{name} dropped]").as_bytes())
+        {
             return Err(format!("detectors: the pattern of {name} matches the mark [{name}] that a treatment leaves"));
         }
         Ok(Self {

@@ -69,7 +69,11 @@ impl fmt::Debug for Masking {
     /// Without the key of hashes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.custom.iter().map(|custom| &*custom.name).collect();
-        f.debug_struct("Masking").field("off", &self.off).field("custom", &names).field("allow", &self.allow.len()).finish()
+        f.debug_struct("Masking")
+            .field("off", &self.off)
+            .field("custom", &names)
+            .field("allow", &self.allow.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,10 +139,13 @@ impl Masking {
             }
             "hash_key" => {
                 let text = reader.string()?;
-                base64::decode(&text).map_or_else(|| bad("hash_key is not base64"), |key| {
-                    self.hash_key = key;
-                    Ok(())
-                })
+                base64::decode(&text).map_or_else(
+                    || bad("hash_key is not base64"),
+                    |key| {
+                        self.hash_key = key;
+                        Ok(())
+                    },
+                )
             }
             "allow" => list(reader, |reader| {
                 let fields = Fields::read(reader, &["detector", "key", "service", "reason"])?;
@@ -174,7 +181,10 @@ impl Masking {
         };
         let of_addresses = matches!(treatment, Treatment::Keep | Treatment::Truncate);
         if of_addresses && detector != Detector::IpAddress {
-            return bad(format!("treatments: {name} cannot be {:?}; an allow entry with its reason lets a value pass", treatment.name()));
+            return bad(format!(
+                "treatments: {name} cannot be {:?}; an allow entry with its reason lets a value pass",
+                treatment.name()
+            ));
         }
         if detector.is_structural() && treatment != Treatment::Mask {
             return bad(format!("treatments: {name} can only be masked; it takes literals out and keeps the shape"));
@@ -200,7 +210,9 @@ impl Masking {
             "*" => None,
             name => match Detector::named(name).or_else(|| custom(name).map(Detector::custom)) {
                 Some(Detector::Failed) | None => {
-                    return bad(format!("allow: there is no detector {name:?}; write detectors before allow if it is your own"));
+                    return bad(format!(
+                        "allow: there is no detector {name:?}; write detectors before allow if it is your own"
+                    ));
                 }
                 found => found,
             },
@@ -221,7 +233,9 @@ impl Masking {
             None => Treatment::Mask,
             Some(given) => match Treatment::named(&given) {
                 Some(Treatment::Keep | Treatment::Truncate) | None => {
-                    return bad(format!("detectors: treatment {given:?} of {name} is none of mask, hash, drop, refuse"));
+                    return bad(format!(
+                        "detectors: treatment {given:?} of {name} is none of mask, hash, drop, refuse"
+                    ));
                 }
                 Some(treatment) => treatment,
             },
@@ -230,7 +244,9 @@ impl Masking {
             None => Checksum::None,
             Some(given) => match Checksum::named(&given) {
                 Some(checksum) => checksum,
-                None => return bad(format!("detectors: checksum {given:?} of {name} is none of none, luhn, mod97, mod11")),
+                None => {
+                    return bad(format!("detectors: checksum {given:?} of {name} is none of none, luhn, mod97, mod11"));
+                }
             },
         };
         let keys = fields.0.remove("keys").unwrap_or_default();
@@ -240,7 +256,8 @@ impl Masking {
     }
 
     fn check(&self) -> Result<()> {
-        let hashes = self.treatments.contains(&Treatment::Hash) || self.custom.iter().any(|custom| custom.treatment == Treatment::Hash);
+        let hashes = self.treatments.contains(&Treatment::Hash)
+            || self.custom.iter().any(|custom| custom.treatment == Treatment::Hash);
         if hashes && self.hash_key.is_empty() {
             return bad("a treatment is hash, and there is no hash_key");
         }
@@ -288,7 +305,9 @@ impl Masking {
     #[must_use]
     pub fn treatment(&self, detector: Detector) -> Treatment {
         match detector {
-            Detector::Custom(number) => self.custom.get(usize::from(number)).map_or(Treatment::Mask, |custom| custom.treatment),
+            Detector::Custom(number) => {
+                self.custom.get(usize::from(number)).map_or(Treatment::Mask, |custom| custom.treatment)
+            }
             other => self.treatments[other.number()],
         }
     }
@@ -350,7 +369,9 @@ impl Fields {
             }
             match known.iter().find(|known| **known == name) {
                 _ if values.len() > CUSTOM_MAX || values.iter().any(|value| value.len() > TEXT_BYTES_MAX) => {
-                    problem = bad(format!("{name:?} has a text of more than {TEXT_BYTES_MAX} bytes or more than {CUSTOM_MAX} of them"));
+                    problem = bad(format!(
+                        "{name:?} has a text of more than {TEXT_BYTES_MAX} bytes or more than {CUSTOM_MAX} of them"
+                    ));
                 }
                 Some(known) => drop(fields.insert(*known, values)),
                 None => problem = bad(format!("an entry has no member {name:?}; known are {}", known.join(", "))),
@@ -369,7 +390,10 @@ impl Fields {
 }
 
 /// Reads an array until an item has a problem.
-fn list(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) -> crate::Result<Result<()>>) -> crate::Result<Result<()>> {
+fn list(
+    reader: &mut Reader<'_>,
+    mut item: impl FnMut(&mut Reader<'_>) -> crate::Result<Result<()>>,
+) -> crate::Result<Result<()>> {
     let mut done = Ok(());
     reader.array(|reader| {
         let one = item(reader)?;

@@ -69,7 +69,7 @@ detectors! {
     Bearer = "bearer",
     /// Credentials after `Basic`.
     Basic = "basic",
-    /// Private key in PEM or PuTTY's form.
+    /// Private key in PEM or `PuTTY`'s form.
     PrivateKey = "private_key",
     /// Cookies, of sessions above all.
     Cookie = "cookie",
@@ -108,10 +108,13 @@ pub(super) const HASH_LETTERS: usize = 32;
 #[must_use]
 pub(super) fn is_treated(value: &[u8]) -> bool {
     let Some(inner) = value.strip_prefix(b"[").and_then(|value| value.strip_suffix(b"]")) else { return false };
-    let name_end = inner.iter().position(|byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')).unwrap_or(inner.len());
+    let name_end =
+        inner.iter().position(|byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')).unwrap_or(inner.len());
     let (name, rest) = inner.split_at(name_end);
     let hash = |rest: &[u8]| rest.len() == HASH_LETTERS && rest.iter().all(|byte| matches!(byte, b'a'..=b'p'));
-    !name.is_empty() && name.len() <= super::custom::NAME_BYTES_MAX && (rest == b" dropped" || rest.strip_prefix(b"~").is_some_and(hash))
+    !name.is_empty()
+        && name.len() <= super::custom::NAME_BYTES_MAX
+        && (rest == b" dropped" || rest.strip_prefix(b"~").is_some_and(hash))
         || std::str::from_utf8(inner).is_ok_and(|name| name == "custom" || Detector::named(name).is_some())
 }
 

@@ -16,8 +16,8 @@ const BASE64_BYTES_MIN: usize = 15;
 
 /// The zeros of blocks of ten decimal digits. Source: Unicode, general category Nd.
 const ZEROS: [u32; 24] = [
-    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20, 0x1040, 0x17e0,
-    0x1810, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x17e0, 0x1810, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
 ];
 /// The last block of mathematical digits.
 const LAST_ZERO: u32 = 0x1d7f6;
@@ -37,13 +37,24 @@ enum Meaning {
 
 fn meaning(character: char) -> Meaning {
     let code = u32::from(character);
-    let digit = ZEROS.iter().chain([&LAST_ZERO]).find_map(|zero| u8::try_from(code.checked_sub(*zero)?).ok().filter(|digit| *digit < 10));
+    let digit = ZEROS
+        .iter()
+        .chain([&LAST_ZERO])
+        .find_map(|zero| u8::try_from(code.checked_sub(*zero)?).ok().filter(|digit| *digit < 10));
     if let Some(digit) = digit {
         return Meaning::Ascii(b'0' + digit);
     }
     match code {
         0xff01..=0xff5e => u8::try_from(code - 0xff01 + 0x21).map_or(Meaning::Itself, Meaning::Ascii),
-        0xad | 0x34f | 0x61c | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2064 | 0xfe00..=0xfe0f | 0xfeff => Meaning::Nothing,
+        0xad
+        | 0x34f
+        | 0x61c
+        | 0x180e
+        | 0x200b..=0x200f
+        | 0x202a..=0x202e
+        | 0x2060..=0x2064
+        | 0xfe00..=0xfe0f
+        | 0xfeff => Meaning::Nothing,
         0xa0 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => Meaning::Ascii(b' '),
         0x2010..=0x2015 | 0x2212 | 0xfe63 => Meaning::Ascii(b'-'),
         0x2024 => Meaning::Ascii(b'.'),
@@ -69,7 +80,9 @@ impl Reading {
 
 /// Decodes `%41` and the like in place; false if there are none.
 fn decode_percent(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
-    let half = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|half| u8::try_from(half).ok());
+    let half = |byte: Option<&u8>| {
+        byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|half| u8::try_from(half).ok())
+    };
     let (mut read, mut write) = (0, 0);
     while read < text.len() {
         places[write] = places[read];
@@ -213,7 +226,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> String {
-        Reading::of(text.as_bytes()).map_or_else(|| text.to_owned(), |reading| String::from_utf8_lossy(&reading.text).into_owned())
+        Reading::of(text.as_bytes())
+            .map_or_else(|| text.to_owned(), |reading| String::from_utf8_lossy(&reading.text).into_owned())
     }
 
     #[test]

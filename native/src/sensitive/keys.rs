@@ -241,8 +241,31 @@ const RULES: &[(&str, At, KeyClass)] = &[
 
 /// Last words that say how large, how old or of what kind a thing is: `password_policy` holds no password.
 const ABOUT: [&str; 25] = [
-    "count", "counts", "type", "length", "size", "policy", "expiry", "expires", "expiration", "ttl", "age", "limit", "usage",
-    "enabled", "kind", "version", "status", "name", "required", "valid", "format", "scheme", "present", "algorithm", "provider",
+    "count",
+    "counts",
+    "type",
+    "length",
+    "size",
+    "policy",
+    "expiry",
+    "expires",
+    "expiration",
+    "ttl",
+    "age",
+    "limit",
+    "usage",
+    "enabled",
+    "kind",
+    "version",
+    "status",
+    "name",
+    "required",
+    "valid",
+    "format",
+    "scheme",
+    "present",
+    "algorithm",
+    "provider",
 ];
 
 static AUTOMATON: LazyLock<AhoCorasick> =
@@ -307,7 +330,8 @@ pub(super) fn classify(key: &[u8]) -> KeyClass {
         }
     }
     if !class.is_none() && ABOUT.iter().any(|about| about.as_bytes() == words.last()) {
-        class = class.without(K::SECRET | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
+        class = class
+            .without(K::SECRET | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
     }
     class
 }
@@ -346,8 +370,22 @@ mod tests {
     #[test]
     fn a_key_that_only_looks_like_it_says_nothing() {
         for key in [
-            "spinner", "company", "expand", "opinion", "http.route", "server.port", "gen_ai.usage.input_tokens", "token.type",
-            "password_policy", "monkey", "hotel", "app.retry", "sidecar", "rpc.grpc.status_code", "telemetry.sdk.name", "panel",
+            "spinner",
+            "company",
+            "expand",
+            "opinion",
+            "http.route",
+            "server.port",
+            "gen_ai.usage.input_tokens",
+            "token.type",
+            "password_policy",
+            "monkey",
+            "hotel",
+            "app.retry",
+            "sidecar",
+            "rpc.grpc.status_code",
+            "telemetry.sdk.name",
+            "panel",
         ] {
             assert_eq!(classify(key.as_bytes()), K::NONE, "{key}");
         }

@@ -136,7 +136,7 @@ impl Masker {
         }
         let text = if text.len() > bytes { clip(text, bytes.saturating_add(BEYOND_CUT_BYTES)) } else { text };
         let signals = Signals::of(text.as_bytes());
-        if signals.is_plain() && place.class.is_none() && !self.masking.looks_at_plain() {
+        if place.class.is_none() && !self.masking.looks_at_plain() && signals.rules_out_all(text.as_bytes()) {
             return None;
         }
         self.treat_found(text, signals, place)
@@ -145,7 +145,7 @@ impl Masker {
     #[inline(never)]
     fn treat_found(&mut self, text: &str, mut signals: Signals, place: Place<'_>) -> Option<String> {
         // A detector of the operator's own may look at the key, of which the class says nothing.
-        let remembers = !self.masking.has_custom() && text.len() <= Clean::BYTES_MAX;
+        let remembers = signals.words() && text.len() <= Clean::BYTES_MAX && !self.masking.has_custom();
         if remembers && self.clean.holds(text.as_bytes(), place.class) {
             return None;
         }
@@ -232,5 +232,62 @@ impl Masker {
     /// The spans that follow are of `service`, as masked.
     pub fn open_service(&mut self, service: &str) {
         service.clone_into(&mut self.service);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place<'static> {
+        Place::of(Position::StatusMessage)
+    }
+
+    #[test]
+    fn a_detector_that_fails_takes_the_value_with_it() {
+        let definition = "{\"detectors\": [{\"name\": \"broken\", \"pattern\": \"x\"}]}";
+        let mut masking = Masking::read(definition).expect("a good definition");
+        Arc::get_mut(&mut masking).expect("not shared yet").custom[0].fails = true;
+        let mut masker = Masker::new(masking);
+        assert_eq!(masker.treat("a value", 100, place()).as_deref(), Some("[failed]"));
+        masker.close(|| "operation");
+        let findings = masker.into_findings();
+        let [finding] = findings.list() else { panic!("one finding") };
+        assert_eq!((finding.detector, &*finding.operation, finding.count), (Detector::Failed, "operation", 1));
+        assert!(!format!("{finding:?}").contains("a value"));
+    }
+
+    #[test]
+    fn findings_are_bounded_and_what_is_beyond_is_counted() {
+        let mut masker = Masker::new(Masking::strict());
+        for operation in 0..2000 {
+            masker.open_span();
+            assert!(masker.treat("jane@example.com", 100, place()).is_some());
+            masker.close(|| "");
+            masker.treat("jane@example.com", 100, place());
+            masker.open_service(&operation.to_string());
+            masker.close(|| "x");
+        }
+        let findings = masker.into_findings();
+        let counted: u64 = findings.list().iter().map(|finding| finding.count).sum();
+        assert_eq!(findings.list().len(), super::super::findings::FINDINGS_MAX);
+        assert_eq!(counted + findings.uncounted(), 4000);
+    }
+
+    #[test]
+    fn a_value_across_the_cut_is_found_whole() {
+        let mut masker = Masker::new(Masking::strict());
+        let text = format!("{}4111111111111111", "a ".repeat(46));
+        let treated = masker.treat(&text, 100, place()).expect("a card");
+        assert!(treated.ends_with(" 411111******1111"), "{treated}");
+    }
+
+    #[test]
+    fn nothing_is_made_for_a_clean_text_that_was_seen_before() {
+        let mut masker = Masker::new(Masking::strict());
+        let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101";
+        assert_eq!(masker.treat(agent, 1000, place()), None);
+        assert!(masker.clean.holds(agent.as_bytes(), KeyClass::NONE));
+        assert!(!masker.clean.holds(agent.as_bytes(), KeyClass::SECRET));
     }
 }

@@ -99,7 +99,12 @@ fn entropy_bits(text: &[u8]) -> f64 {
         counts[usize::from(byte)] += 1;
     }
     let total = f64::from(u32::try_from(text.len()).unwrap_or(u32::MAX));
-    counts.iter().filter(|&&count| count > 0).map(|&count| f64::from(count) / total).map(|share| -share * share.log2()).sum()
+    counts
+        .iter()
+        .filter(|&&count| count > 0)
+        .map(|&count| f64::from(count) / total)
+        .map(|share| -share * share.log2())
+        .sum()
 }
 
 #[cfg(test)]

@@ -27,7 +27,12 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(text: &'a [u8], masking: &'a Masking, found: &'a mut Vec<Found>, places: Option<&'a [u32]>) -> Self {
+    pub(super) fn new(
+        text: &'a [u8],
+        masking: &'a Masking,
+        found: &'a mut Vec<Found>,
+        places: Option<&'a [u32]>,
+    ) -> Self {
         Self { text, masking, found, places }
     }
 
@@ -74,7 +79,14 @@ impl<'a> Scan<'a> {
 }
 
 /// Runs every detector on `text`, a value whose key says `class` and is called `key`.
-pub(super) fn find(text: &[u8], signals: Signals, key: &[u8], class: KeyClass, masking: &Masking, found: &mut Vec<Found>) {
+pub(super) fn find(
+    text: &[u8],
+    signals: Signals,
+    key: &[u8],
+    class: KeyClass,
+    masking: &Masking,
+    found: &mut Vec<Found>,
+) {
     let mut scan = Scan::new(text, masking, found, None);
     if class.says(KeyClass::NUMBER) {
         by_key::find_whole(&mut scan, class);
@@ -196,7 +208,9 @@ pub(super) fn resolve(text: &str, masking: &Masking, found: &mut [Found]) -> Res
         }
         let cluster = &found[at..next];
         let cover = |structural: bool| {
-            cluster.iter().find(|one| one.start == start && one.end == end && one.detector.is_structural() == structural)
+            cluster
+                .iter()
+                .find(|one| one.start == start && one.end == end && one.detector.is_structural() == structural)
         };
         out.push_str(text.get(done..start).unwrap_or_default());
         match cover(true).or_else(|| cover(false)) {

@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_key_needs_its_length_and_alphabet() {
-        let end = |text: &str, prefix: &str, alphabet, least| key_end(text.as_bytes(), 0, prefix.as_bytes(), alphabet, least);
+        let end =
+            |text: &str, prefix: &str, alphabet, least| key_end(text.as_bytes(), 0, prefix.as_bytes(), alphabet, least);
         assert_eq!(end("AKIAIOSFODNN7EXAMPLE", "AKIA", Capitals, 16), Some(20));
         assert_eq!(end("AKIAIOSFODNN7EXAMPL", "AKIA", Capitals, 16), None);
         assert_eq!(end("AKIAiosfodnn7example", "AKIA", Capitals, 16), None);

@@ -34,7 +34,9 @@ const CLASSES: [u16; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        classes[byte] = match byte as u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+        let spelled = byte as u8;
+        classes[byte] = match spelled {
             b'0'..=b'9' => DIGIT | TOKEN,
             b'm' | b'M' => LETTER_M | TOKEN,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => TOKEN,
@@ -80,14 +82,32 @@ impl Signals {
         self.seen & class != 0
     }
 
-    /// Whether no detector that needs no key could find anything.
+    /// Whether no detector that needs no key could find anything in `text`, of which these are the signals.
     #[inline]
-    pub(super) fn is_plain(self) -> bool {
+    pub(super) fn rules_out_all(self, text: &[u8]) -> bool {
+        if self.mrn() && text.windows(3).any(|word| word.eq_ignore_ascii_case(b"mrn")) {
+            return false;
+        }
+        self.is_plain() || self.is_one_token() && is_hex_id(text)
+    }
+
+    #[inline]
+    fn is_plain(self) -> bool {
         self.digits < NUMBER_DIGITS_MIN
-            && !self.mrn()
             && self.longest_token < TOKEN_BYTES_MIN
             && !self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION)
             && !(self.has(SPACE) && self.length >= WORDS_BYTES_MIN)
+    }
+
+    /// Letters, digits, `-` and `_` and nothing else.
+    #[inline]
+    const fn is_one_token(self) -> bool {
+        self.seen & !(DIGIT | TOKEN | DASH) == 0
+    }
+
+    /// Words or the parts of a path; what has none is an id or a number more often than not.
+    pub(super) fn words(self) -> bool {
+        self.has(SPACE | SLASH)
     }
 
     /// A number with a checksum or a format of its own.
@@ -160,6 +180,23 @@ impl Signals {
     pub(super) fn ip_address(self) -> bool {
         self.digits >= 1 && self.has(DOT | PAIR)
     }
+}
+
+/// Whether `text` is a UUID or a hexadecimal number of a length that ids and hashes have. With few letters in it, it may be an
+/// IBAN of Belgium or Andorra as well, or a card number in a UUID's place.
+#[inline]
+fn is_hex_id(text: &[u8]) -> bool {
+    const LETTERS_MIN: usize = 4;
+    let letters = text.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let fits = match text.len() {
+        36 => text
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { *byte == b'-' } else { byte.is_ascii_hexdigit() }),
+        16 | 24 | 32 | 40 | 48 | 56 | 64 | 96 | 128 => text.iter().all(u8::is_ascii_hexdigit),
+        _ => false,
+    };
+    fits && letters >= LETTERS_MIN
 }
 
 /// Bytes of the shortest text with a scheme and credentials after it.

@@ -47,9 +47,50 @@ const CALLS: u8 = 1 << 6;
 
 /// Commands of key-value stores, whose arguments are values without quotes.
 const COMMANDS: [&str; 44] = [
-    "get", "set", "setex", "psetex", "setnx", "getset", "getdel", "getex", "mget", "mset", "msetnx", "append", "del", "unlink", "exists", "expire",
-    "auth", "hello", "hset", "hget", "hmset", "hmget", "hdel", "hgetall", "hincrby", "lpush", "rpush", "lpop", "rpop", "lrange", "sadd", "srem",
-    "sismember", "smembers", "zadd", "zrem", "zscore", "publish", "eval", "evalsha", "xadd", "incr", "incrby", "decr",
+    "get",
+    "set",
+    "setex",
+    "psetex",
+    "setnx",
+    "getset",
+    "getdel",
+    "getex",
+    "mget",
+    "mset",
+    "msetnx",
+    "append",
+    "del",
+    "unlink",
+    "exists",
+    "expire",
+    "auth",
+    "hello",
+    "hset",
+    "hget",
+    "hmset",
+    "hmget",
+    "hdel",
+    "hgetall",
+    "hincrby",
+    "lpush",
+    "rpush",
+    "lpop",
+    "rpop",
+    "lrange",
+    "sadd",
+    "srem",
+    "sismember",
+    "smembers",
+    "zadd",
+    "zrem",
+    "zscore",
+    "publish",
+    "eval",
+    "evalsha",
+    "xadd",
+    "incr",
+    "incrby",
+    "decr",
 ];
 
 /// Finds the literals of a statement; `is_statement` if the key says that the text is one.
@@ -135,7 +176,8 @@ fn find_literals(scan: &mut Scan<'_>, start: usize, numbers: bool) {
             }
             b'"' | b'`' => {
                 let end = quoted_end(text, from, byte);
-                let is_identifier = byte == b'`' || before == Before::Other && end.is_some_and(|end| is_identifier(&text[from + 1..end - 1]));
+                let is_identifier = byte == b'`'
+                    || before == Before::Other && end.is_some_and(|end| is_identifier(&text[from + 1..end - 1]));
                 match end {
                     Some(end) if is_identifier || text.get(end) == Some(&b'.') => at = end,
                     _ => at = push_string(scan, from, byte),
@@ -164,11 +206,12 @@ fn find_literals(scan: &mut Scan<'_>, start: usize, numbers: bool) {
                 let is = |names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
                 // N'…', E'…', X'…', _utf8'…' are strings with a prefix, which stays.
                 in_values = in_values && !is(&["select", "on", "returning", "where"]) || is(&["values", "in"]);
-                before = if in_values || is(&["like", "ilike", "by", "then", "else", "identified", "password", "between"]) {
-                    Before::Value
-                } else {
-                    Before::Other
-                };
+                before =
+                    if in_values || is(&["like", "ilike", "by", "then", "else", "identified", "password", "between"]) {
+                        Before::Value
+                    } else {
+                        Before::Other
+                    };
                 operator = is(&["limit", "offset", "in", "like", "between", "and", "values", "then", "else", "top"]);
                 continue;
             }
@@ -224,7 +267,8 @@ fn quoted_end(text: &[u8], start: usize, quote: u8) -> Option<usize> {
 }
 
 fn is_identifier(text: &[u8]) -> bool {
-    text.first().is_some_and(|&byte| is_name(byte) && !byte.is_ascii_digit()) && text.iter().all(|&byte| is_name(byte) || b"$.".contains(&byte))
+    text.first().is_some_and(|&byte| is_name(byte) && !byte.is_ascii_digit())
+        && text.iter().all(|&byte| is_name(byte) || b"$.".contains(&byte))
 }
 
 /// `$$…$$` and `$tag$…$tag$` are strings, `$1` a parameter.
@@ -246,7 +290,9 @@ fn dollar_end(scan: &mut Scan<'_>, start: usize) -> usize {
 fn number_end(text: &[u8], start: usize) -> usize {
     let is_part = |at: usize| {
         let byte = text[at];
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_') || matches!(byte, b'+' | b'-') && matches!(text[at - 1], b'e' | b'E') && !text[start..].starts_with(b"0x")
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'.' | b'_')
+            || matches!(byte, b'+' | b'-') && matches!(text[at - 1], b'e' | b'E') && !text[start..].starts_with(b"0x")
     };
     (start + 1..text.len()).find(|&at| !is_part(at)).unwrap_or(text.len())
 }
@@ -280,7 +326,8 @@ fn find_json_literals(scan: &mut Scan<'_>) {
 
 fn is_command(text: &[u8]) -> bool {
     words(text).next().is_some_and(|(start, word)| {
-        text[..start].trim_ascii().is_empty() && COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes()))
+        text[..start].trim_ascii().is_empty()
+            && COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes()))
     })
 }
 

@@ -72,7 +72,12 @@ pub(super) fn keyed_hash(key: &[u8], name: &str, value: &[u8]) -> String {
     mac.update(&[0]);
     mac.update(value);
     let bytes = mac.finalize().into_bytes();
-    bytes.iter().take(HASH_LETTERS / 2).flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(b'a' + half)).collect()
+    bytes
+        .iter()
+        .take(HASH_LETTERS / 2)
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|half| char::from(b'a' + half))
+        .collect()
 }
 
 /// The network of an IP address: the first 24 bits of version 4, the first 48 of version 6.

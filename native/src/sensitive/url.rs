@@ -97,7 +97,8 @@ fn find_credentials(scan: &mut Scan<'_>) {
         let window = &window[..window.iter().position(|&byte| ends_url(byte)).unwrap_or(window.len())];
         let authority = &window[..window.iter().position(|byte| b"/?#\\".contains(byte)).unwrap_or(window.len())];
         let last_at = |text: &[u8]| text.iter().rposition(|&byte| byte == b'@');
-        let has_port = memchr(b':', authority).is_none_or(|colon| authority[colon + 1..].iter().all(u8::is_ascii_digit));
+        let has_port =
+            memchr(b':', authority).is_none_or(|colon| authority[colon + 1..].iter().all(u8::is_ascii_digit));
         let is_bracketed = authority.first() == Some(&b'[');
         let end = last_at(authority).or_else(|| if has_port || is_bracketed { None } else { last_at(window) });
         if let Some(end) = end
@@ -109,7 +110,7 @@ fn find_credentials(scan: &mut Scan<'_>) {
     }
 }
 
-/// `user:password@tcp(host)` of Go's MySQL driver, and `jdbc:oracle:thin:user/password@host`.
+/// `user:password@tcp(host)` of Go's `MySQL` driver, and `jdbc:oracle:thin:user/password@host`.
 fn find_data_sources(scan: &mut Scan<'_>) {
     let text = scan.text;
     for at in memchr_iter(b'@', text) {
