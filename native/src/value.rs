@@ -5,7 +5,7 @@
 //! string, a double that is no number is a string and an absent value is `null`.
 //!
 //! Every text is masked before it is written, by itself and with what its key says; a number is masked if it reads as something
-//! sensitive, and bytes if they are such a text.
+//! sensitive, and bytes if there is such a text in them.
 
 use crate::base64;
 use crate::limits::clip;
@@ -158,9 +158,8 @@ impl<'a> ValueWriter<'a> {
     /// Base64, padded; in JSON a string. Bytes that are text are masked as such before.
     #[inline(never)]
     pub fn bytes(&mut self, value: &[u8], in_json: bool) {
-        let treated =
-            std::str::from_utf8(value).ok().and_then(|text| self.masker.treat(text, self.bytes_max, self.place));
-        let value = treated.as_deref().map_or(value, str::as_bytes);
+        let treated = self.treat_bytes(value);
+        let value = treated.as_deref().unwrap_or(value);
         if in_json {
             self.raw("\"");
         }
@@ -173,6 +172,23 @@ impl<'a> ValueWriter<'a> {
         if in_json {
             self.raw("\"");
         }
+    }
+
+    /// The bytes to keep instead of `value`: the text in it is masked, run by run. `None` if nothing is found.
+    fn treat_bytes(&mut self, value: &[u8]) -> Option<Vec<u8>> {
+        let mut kept = Vec::new();
+        let mut found = false;
+        for chunk in value.utf8_chunks() {
+            match self.masker.treat(chunk.valid(), self.bytes_max, self.place) {
+                None => kept.extend_from_slice(chunk.valid().as_bytes()),
+                Some(treated) => {
+                    found = true;
+                    kept.extend_from_slice(treated.as_bytes());
+                }
+            }
+            kept.extend_from_slice(chunk.invalid());
+        }
+        found.then_some(kept)
     }
 
     /// A JSON string, quoted, with the escapes that RFC 8259 demands and no others.

@@ -260,6 +260,7 @@ fn numbers_and_inner_keys_are_looked_at() {
         ("n", fixed64(4, 4_111_111_111_111_111_f64.to_bits()), "11111111111"),
         ("card", bytes(6, &bytes(1, &pair("cvv", &varint(3, 7381)))), "7381"),
         ("http.request.header.authorization", bytes(5, &bytes(1, &bytes(1, b"opaque-7381"))), "opaque-7381"),
+        ("raw", bytes(7, b"\xff\x00 4111111111111111 \xfe"), "11111111111"),
         ("card.pan", varint(3, 411_111_111_111), "11111111"),
         ("list", bytes(5, &bytes(1, &varint(3, 4_111_111_111_111_111))), "11111111111"),
     ] {

@@ -1,7 +1,7 @@
 //! Payment card numbers: brand prefix, length and Luhn's checksum must all fit.
 //!
-//! Inside a longer run of digits every window of 15 and 16 digits is tried. Digits may stand in groups with spaces or dashes
-//! between them, or in four groups of four with dots. Not taken for cards: times since 1970 in milliseconds, microseconds
+//! Inside a longer run of digits every window of 15 and 16 digits is tried. Digits may stand in groups with a space, tab,
+//! dash, underscore or plus sign between each two, or in four groups of four with dots. Not taken for cards: times since 1970 in milliseconds, microseconds
 //! or nanoseconds, fractions of decimal numbers, and digits inside UUIDs and hexadecimal hashes.
 
 use std::ops::Range;
@@ -129,7 +129,7 @@ fn push_windows(scan: &mut Scan<'_>, windows: Option<(Range<usize>, usize)>) {
 /// A card that starts with the run `start..end` and goes on in further groups, one separator between each two.
 fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
     // Checked first, because it is seldom so.
-    let separator = *text.get(end).filter(|byte| matches!(byte, b' ' | b'-' | b'.'))?;
+    let separator = *text.get(end).filter(|byte| matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+' | b'\t'))?;
     if !text.get(end + 1).is_some_and(u8::is_ascii_digit) || !matches!(text[start], b'2'..=b'6') {
         return None;
     }
