@@ -10,11 +10,17 @@ e-mail address, a URL with a query and an SQL statement on every tenth span.
 import argparse
 import platform
 import random
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Literal
 
-from decode import SPANS, as_otlp_json, attribute, compare, processor, request
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from verdigris._native import Masking, decode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.decode import SPANS, as_otlp_json, attribute, compare, processor, request
 
 LEAKS = (
     ("payment.note", "paid with 4111 1111 1111 1111"),
@@ -42,13 +48,14 @@ def main() -> None:
     print(f"machine: {platform.node()}, {processor()}, Python {platform.python_version()}")
     print(f"{'body':<24} {'with spans/s':>14} {'without spans/s':>16} {'kept':>7} {'findings':>9}")
     for name, message in (("clean", clean), ("leaking", leaks)):
-        for form, body in (("protobuf", message.SerializeToString()), ("json", as_otlp_json(message))):
-            found = sum(finding.count for finding in decode(body, format=form, masking=strict).findings)
-            with_s, without_s, ratio = compare(
-                lambda form=form, body=body: decode(body, format=form, masking=strict),
-                lambda form=form, body=body: decode(body, format=form, masking=off),
-                case_s,
-            )
+        bodies: list[tuple[Literal["protobuf", "json"], bytes]] = [
+            ("protobuf", message.SerializeToString()),
+            ("json", as_otlp_json(message)),
+        ]
+        for form, body in bodies:
+            masked = partial(decode, body, format=form, masking=strict)
+            found = sum(finding.count for finding in masked().findings)
+            with_s, without_s, ratio = compare(masked, partial(decode, body, format=form, masking=off), case_s)
             print(f"{name + ', ' + form:<24} {SPANS / with_s:>14,.0f} {SPANS / without_s:>16,.0f} {ratio:>6.0%} {found:>9}")
 
 

@@ -108,7 +108,8 @@ class Finding:
     @property
     def position(self) -> str:
         """Where: resource, resource_key, scope, span_name, span_attribute, span_attribute_key, status_message, event_name,
-        event_attribute, event_attribute_key, link_attribute, link_attribute_key or trace_state."""
+        event_attribute, event_attribute_key, link_attribute, link_attribute_key or trace_state.
+        """
     @property
     def service(self) -> str:
         """Service, masked."""
