@@ -133,28 +133,54 @@ fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
     if !text.get(end + 1).is_some_and(u8::is_ascii_digit) || !matches!(text[start], b'2'..=b'6') {
         return None;
     }
-    let mut digits = [0; DIGITS_MAX];
-    let mut count = 0;
+    let mut digits = Growing::default();
     let (mut from, mut to) = (start, end);
     let mut best = None;
     loop {
         let group = &text[from..to];
-        digits.get_mut(count..count + group.len())?.copy_from_slice(group);
-        count += group.len();
-        if from > start && count >= 13 && is_card(&digits[..count]) && (separator != b'.' || count == 16) {
-            best = Some(start..to);
-        }
-        if separator == b'.' && group.len() != 4 {
+        if digits.count + group.len() > DIGITS_MAX {
             return best;
         }
-        if text.get(to) != Some(&separator) || !text.get(to + 1).is_some_and(u8::is_ascii_digit) {
+        group.iter().for_each(|&digit| digits.push(digit));
+        if from > start && digits.count >= 13 && digits.is_card() && (separator != b'.' || digits.count == 16) {
+            best = Some(start..to);
+        }
+        let goes_on = text.get(to) == Some(&separator) && text.get(to + 1).is_some_and(u8::is_ascii_digit);
+        if !goes_on || separator == b'.' && group.len() != 4 {
             return best;
         }
         from = to + 1;
-        to = run_end(text, from).min(from + DIGITS_MAX);
-        if count + to - from > DIGITS_MAX {
-            return best;
+        // One digit more than can be is enough to know that it is too many.
+        let window = text.len().min(from + DIGITS_MAX + 1);
+        to = run_end(&text[..window], from);
+    }
+}
+
+/// Digits that become more, with what says at each length whether they are a card.
+#[derive(Default)]
+struct Growing {
+    count: usize,
+    prefix: u32,
+    /// Luhn's sum if the digits at even places are doubled, and if those at odd places are: which holds depends on how many there
+    /// will be.
+    sums: [u32; 2],
+}
+
+impl Growing {
+    fn push(&mut self, digit: u8) {
+        let digit = u32::from(digit - b'0');
+        let doubled = 2 * digit - if digit > 4 { 9 } else { 0 };
+        let place = self.count % 2;
+        self.sums[place] += doubled;
+        self.sums[1 - place] += digit;
+        if self.count < 6 {
+            self.prefix = self.prefix * 10 + digit;
         }
+        self.count += 1;
+    }
+
+    fn is_card(&self) -> bool {
+        is_brand(self.prefix, self.count) && self.sums[self.count % 2].is_multiple_of(10)
     }
 }
 
@@ -212,6 +238,22 @@ mod tests {
         assert!(is_card(b"4111111111111111") && is_card(b"378282246310005") && is_card(b"5555555555554444"));
         assert!(is_card(b"6011111111111117") && is_card(b"30569309025904") && is_card(b"3530111333300000"));
         assert!(!is_card(b"4111111111111112") && !is_card(b"411111111111111") && !is_card(b"1111111111111117"));
+    }
+
+    #[test]
+    fn digits_that_become_more_are_checked_as_at_once() {
+        let mut random = 7_u64;
+        for _ in 0..2000 {
+            let mut digits = Growing::default();
+            let mut text = Vec::new();
+            for place in 0..DIGITS_MAX {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let digit = if place == 0 { b'4' } else { b'0' + (random >> 33).to_le_bytes()[0] % 10 };
+                text.push(digit);
+                digits.push(digit);
+                assert_eq!(digits.is_card(), is_card(&text), "{text:?}");
+            }
+        }
     }
 
     #[test]
