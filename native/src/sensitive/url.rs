@@ -11,7 +11,7 @@ use super::keys::KeyClass;
 use super::scan::Scan;
 
 /// Bytes of the name of a parameter.
-const NAME_BYTES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 128;
 /// Bytes of credentials in which the @ is looked for that ends them.
 const CREDENTIALS_BYTES_MAX: usize = 1024;
 /// What stands in place of a value.
@@ -52,15 +52,17 @@ fn is_in_url(text: &[u8], at: usize) -> bool {
 /// without names.
 fn find_query(scan: &mut Scan<'_>, start: usize, must: bool) -> usize {
     let text = scan.text;
-    let end = (start..text.len()).find(|&at| ends_url(text[at])).unwrap_or(text.len());
-    let query = &text[start.min(end)..end];
-    let name = query.iter().take(NAME_BYTES_MAX).position(|&byte| byte == b'=').unwrap_or(0);
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || b"_.-~[]%+$*@|()!".contains(byte);
-    let named = name > 0 && query[..name].iter().all(|byte| is_name(byte) || b"&;".contains(byte));
+    // Decided by the first bytes, so that many question marks that begin none stay linear.
+    let window = &text[start.min(text.len())..text.len().min(start + NAME_BYTES_MAX)];
+    let window = &window[..window.iter().position(|&byte| ends_url(byte)).unwrap_or(window.len())];
+    let name = window.iter().position(|&byte| byte == b'=').unwrap_or(0);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || b"_.-~[]%+$*@|()!&;".contains(byte);
+    let named = name > 0 && window[..name].iter().all(is_name);
     if !named && !must {
         // Later question marks may begin one.
         return start;
     }
+    let end = (start..text.len()).find(|&at| ends_url(text[at])).unwrap_or(text.len());
     let mut from = start;
     while from < end {
         let to = (from..end).find(|&at| b"&;#?".contains(&text[at])).unwrap_or(end);
@@ -101,10 +103,8 @@ fn find_credentials(scan: &mut Scan<'_>) {
             memchr(b':', authority).is_none_or(|colon| authority[colon + 1..].iter().all(u8::is_ascii_digit));
         let is_bracketed = authority.first() == Some(&b'[');
         let end = last_at(authority).or_else(|| if has_port || is_bracketed { None } else { last_at(window) });
-        if let Some(end) = end
-            && !is_treated(&window[..end])
-        {
-            scan.push(start..start + end, Detector::UrlPassword);
+        if let Some(end) = end {
+            push_credentials(scan, start, start + end);
             done = start + end;
         }
     }
@@ -112,24 +112,42 @@ fn find_credentials(scan: &mut Scan<'_>) {
 
 /// `user:password@tcp(host)` of Go's `MySQL` driver, and `jdbc:oracle:thin:user/password@host`.
 fn find_data_sources(scan: &mut Scan<'_>) {
+    const ORACLE: &[u8] = b"oracle:";
     let text = scan.text;
+    let mut done = 0;
     for at in memchr_iter(b'@', text) {
         let after = &text[at + 1..];
-        let window = text[..at].iter().rev().take(CREDENTIALS_BYTES_MAX).take_while(|&&byte| !ends_url(byte)).count();
-        let before = &text[at - window..at];
         let is_go = [&b"tcp("[..], b"unix(", b"tcp6("].iter().any(|network| after.starts_with(network));
-        let start = if is_go && memchr(b':', before).is_some() {
-            Some(at - window)
-        } else {
-            memmem::find(before, b"oracle:thin:").or_else(|| memmem::find(before, b"oracle:oci:")).map(|scheme| {
-                let scheme = scheme + if before[scheme..].starts_with(b"oracle:t") { 12 } else { 11 };
-                at - window + scheme
-            })
-        };
-        if let Some(start) = start
-            && !is_treated(&text[start..at])
-        {
-            scan.push(start..at, Detector::UrlPassword);
+        if is_go {
+            // No byte is looked at for two of them.
+            let before = &text[done.max(at.saturating_sub(CREDENTIALS_BYTES_MAX))..at];
+            let length = before.iter().rev().take_while(|&&byte| !ends_url(byte)).count();
+            if memchr(b':', &before[before.len() - length..]).is_some() {
+                push_credentials(scan, at - length, at);
+            }
+            done = at;
         }
+    }
+    let mut done = 0;
+    for scheme in memmem::find_iter(text, ORACLE) {
+        let start = scheme + ORACLE.len();
+        let window = &text[start..text.len().min(start + CREDENTIALS_BYTES_MAX)];
+        let user = [&b"thin:"[..], b"oci:", b"oci8:"]
+            .iter()
+            .find(|driver| window.starts_with(driver))
+            .map(|driver| driver.len());
+        if let (Some(user), true) = (user, start >= done)
+            && let Some(end) = window.iter().position(|&byte| byte == b'@' || ends_url(byte))
+            && window[end] == b'@'
+        {
+            push_credentials(scan, start + user, start + end);
+            done = start + end;
+        }
+    }
+}
+
+fn push_credentials(scan: &mut Scan<'_>, start: usize, end: usize) {
+    if !is_treated(scan.bytes(start..end)) {
+        scan.push(start..end, Detector::UrlPassword);
     }
 }
