@@ -141,7 +141,9 @@ fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
         if digits.count + group.len() > DIGITS_MAX {
             return best;
         }
-        group.iter().for_each(|&digit| digits.push(digit));
+        for &digit in group {
+            digits.push(digit);
+        }
         if from > start && digits.count >= 13 && digits.is_card() && (separator != b'.' || digits.count == 16) {
             best = Some(start..to);
         }
