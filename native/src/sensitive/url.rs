@@ -43,9 +43,15 @@ pub(super) fn find(scan: &mut Scan<'_>, class: KeyClass) {
     }
 }
 
-/// Whether the word that ends before `at` is a URL or a path: it has a slash.
+/// Whether the word that ends before `at` is a URL or a path: it has a slash. It starts at the latest after a question mark, so
+/// no byte is looked at for two of them.
 fn is_in_url(text: &[u8], at: usize) -> bool {
-    text[..at].iter().rev().take(NAME_BYTES_MAX).take_while(|&&byte| !ends_url(byte)).any(|&byte| byte == b'/')
+    text[..at]
+        .iter()
+        .rev()
+        .take(NAME_BYTES_MAX)
+        .take_while(|&&byte| !ends_url(byte) && byte != b'?')
+        .any(|&byte| byte == b'/')
 }
 
 /// Takes the values out of the query that starts at `start`, and returns where it ends. If it `must` be one, it may be
@@ -53,11 +59,9 @@ fn is_in_url(text: &[u8], at: usize) -> bool {
 fn find_query(scan: &mut Scan<'_>, start: usize, must: bool) -> usize {
     let text = scan.text;
     // Decided by the first bytes, so that many question marks that begin none stay linear.
-    let window = &text[start.min(text.len())..text.len().min(start + NAME_BYTES_MAX)];
-    let window = &window[..window.iter().position(|&byte| ends_url(byte)).unwrap_or(window.len())];
-    let name = window.iter().position(|&byte| byte == b'=').unwrap_or(0);
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || b"_.-~[]%+$*@|()!&;".contains(byte);
-    let named = name > 0 && window[..name].iter().all(is_name);
+    let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte >= 0x80 || b"_.-~[]%+$*@|()!&;".contains(byte);
+    let name = text[start.min(text.len())..].iter().take(NAME_BYTES_MAX).take_while(is_name).count();
+    let named = name > 0 && text.get(start + name) == Some(&b'=');
     if !named && !must {
         // Later question marks may begin one.
         return start;
