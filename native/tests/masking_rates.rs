@@ -202,26 +202,25 @@ const HOSTILE: [&str; 52] = [
 /// Something of everything, so that every detector is run whatever the rest of the text is.
 const TAIL: &str = " 123456789 m@n.o q=r: s/t?u#v 'w' -%20 0123456789abcdefg~";
 
-/// The shortest of three times that `text` takes.
-fn time(masking: &Arc<Masking>, text: &str) -> Duration {
-    let once = || {
+/// How long it takes to mask `text` so many times.
+fn time(masking: &Arc<Masking>, text: &str, times: u32) -> Duration {
+    let start = Instant::now();
+    for _ in 0..times {
         let mut masker = Masker::new(masking.clone());
-        let start = Instant::now();
         masker.treat(text, text.len(), Place::of(Position::SpanAttribute));
-        start.elapsed()
-    };
-    (0..3).map(|_| once()).min().unwrap_or_default()
+    }
+    start.elapsed()
 }
 
-/// Whether eight times the text takes about eight times as long, and not 64 times. Other work on the machine can disturb one
-/// measurement, not every one of twenty.
+/// Whether one text takes about as long as eight of an eighth of its length, and not eight times as long. Both take about the
+/// same time, so that other work on the machine disturbs one as much as the other, and not in each of twenty measurements.
 fn is_linear(masking: &Arc<Masking>, unit: &str, tail: &str, bytes: usize) -> bool {
     let text = |bytes: usize| unit.repeat(bytes / unit.len()) + tail;
     let (small, large) = (text(bytes), text(8 * bytes));
     let linear = (0..20)
-        .map(|_| (time(masking, &small).max(Duration::from_micros(50)), time(masking, &large)))
-        .find(|(small, large)| *large < *small * 24);
-    println!("{unit:?}, {bytes} bytes and eight times as many: {linear:?}");
+        .map(|_| (time(masking, &small, 8), time(masking, &large, 1)))
+        .find(|(eight_small, large)| *large < *eight_small * 3 + Duration::from_micros(200));
+    println!("{unit:?}, eight times {bytes} bytes and as many at once: {linear:?}");
     linear.is_some()
 }
 
