@@ -174,6 +174,25 @@ impl Attributes {
         Ok(())
     }
 
+    /// Adds ours to the open list, [`crate::dictionary::MASKED`]: what was masked in the span. One that the sender wrote goes, so that nobody can forge it.
+    #[inline]
+    pub fn mark(&mut self, keys: &mut Keys, masked: Option<&str>) -> Result<()> {
+        if let Some(words) = masked {
+            let index = keys.add_masked()?;
+            let start = self.values.open_at();
+            self.values.open().truncate(start);
+            self.values.open().extend_from_slice(words.as_bytes());
+            // Takes the place of the sender's, as the last of several with one key does.
+            return self.close_entry(Key { index, class: KeyClass::NONE });
+        }
+        if let Some(forged) = keys.masked() {
+            let start = self.open_at();
+            let entry = self.keys[start..].iter().rposition(|&key| key == forged);
+            self.replaced.extend(entry.map(|at| start + at));
+        }
+        Ok(())
+    }
+
     /// Remembers that the open list has `key`, and what it replaces if it had it already.
     #[inline]
     fn note_list(&mut self, key: i32) {

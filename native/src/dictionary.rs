@@ -85,7 +85,12 @@ pub struct Keys {
     following: Vec<i32>,
     /// What each key says about its value.
     classes: Vec<KeyClass>,
+    /// Index of [`MASKED`], once a sender or we used it.
+    masked: Option<i32>,
 }
+
+/// Key of the one span attribute that is ours: what was masked in the span, for those who count (docs/windows.md).
+pub const MASKED: &str = "verdigris.masked";
 
 /// The `previous` of the first key in a list.
 pub const NO_KEY: i32 = -1;
@@ -129,7 +134,28 @@ impl Keys {
         if self.classes.len() <= place(index) {
             self.classes.resize(place(index) + 1, class);
         }
+        if key == MASKED {
+            self.masked = Some(index);
+        }
         self.remember(previous, index);
+        Ok(index)
+    }
+
+    /// The index of [`MASKED`] if the table has it.
+    #[inline]
+    #[must_use]
+    pub fn masked(&self) -> Option<i32> {
+        self.masked
+    }
+
+    /// The index of [`MASKED`], new or not. Not a key that senders write, so none is expected to follow another.
+    pub fn add_masked(&mut self) -> Result<i32> {
+        if let Some(index) = self.masked {
+            return Ok(index);
+        }
+        let index = self.dictionary.index(MASKED)?;
+        self.classes.resize(place(index) + 1, KeyClass::NONE);
+        self.masked = Some(index);
         Ok(index)
     }
 

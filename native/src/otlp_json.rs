@@ -102,16 +102,23 @@ fn scope_spans(reader: &mut Reader<'_>, resource: &Resource, table: &mut Table) 
     let depth = table.shared.limits.depth;
     let at = reader.offset();
     let mut scope = None;
-    // The scope is needed after the last span only, so it may come anywhere.
+    // What is masked in the scope is said of each of its spans, so those that come before it are passed over, and read once it is known.
+    let mut waiting = Vec::new();
+    table.shared.masker.open_scope();
     reader.object(|reader, name| match name {
         "scope" if scope.is_some() => Err(reader.error("a second scope for the same spans")),
         "scope" => {
             scope = Some(read_scope(reader, &mut table.shared)?);
-            Ok(())
+            return_to(reader, &mut waiting, |reader| messages(reader, |reader| span(reader, table)))
         }
-        "spans" => messages(reader, |reader| span(reader, table)),
+        "spans" if scope.is_some() => messages(reader, |reader| span(reader, table)),
+        "spans" => {
+            waiting.push(reader.offset());
+            reader.skip(nesting(depth))
+        }
         _ => reader.skip(depth),
     })?;
+    return_to(reader, &mut waiting, |reader| messages(reader, |reader| span(reader, table)))?;
     table.close_scope(resource, &scope.unwrap_or_default(), at)
 }
 
@@ -126,7 +133,7 @@ fn read_scope(reader: &mut Reader<'_>, shared: &mut Shared) -> Result<Scope> {
         }
         Ok(())
     })?;
-    scope.refuse = shared.masker.close(|| "");
+    scope.refuse = shared.masker.close_scope();
     Ok(scope)
 }
 

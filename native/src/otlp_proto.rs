@@ -70,6 +70,7 @@ fn scope_spans(message: Reader<'_>, resource: &Resource, table: &mut Table) -> R
     const SPANS: u32 = bytes(2);
     let mut scope = Scope::default();
     let mut spans = 0;
+    table.shared.masker.open_scope();
     let mut first = message;
     while let Some(tag) = first.tag()? {
         match tag {
@@ -103,7 +104,7 @@ fn read_scope(mut message: Reader<'_>, scope: &mut Scope, shared: &mut Shared) -
             _ => message.skip(tag)?,
         }
     }
-    scope.refuse |= shared.masker.close(|| "");
+    scope.refuse |= shared.masker.close_scope();
     Ok(())
 }
 

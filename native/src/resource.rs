@@ -80,7 +80,7 @@ impl Repeated {
         resource.service = self.service_strings.index(service)?;
         resource.bytes = attributes.bytes() + service.len();
         shared.masker.open_service(service);
-        resource.refuse = shared.masker.close(|| "");
+        resource.refuse = shared.masker.close_resource();
         Ok(resource)
     }
 

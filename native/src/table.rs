@@ -300,6 +300,7 @@ impl Table {
         let trace_state = self.shared.keep(&span.trace_state, Position::TraceState);
         let status_message = self.shared.keep(&span.status_message, Position::StatusMessage);
         let name = self.shared.index(&mut self.name_strings, &span.name, Position::SpanName)?;
+        let masked = self.shared.masker.words();
         if self.shared.masker.close(|| self.name_strings.text(name)) {
             self.refuse_open(Refusal::Sensitive);
             return Ok(());
@@ -314,6 +315,7 @@ impl Table {
         self.trace_states.push(&trace_state)?;
         self.names.push(name);
         self.kinds.push(known(span.kind, KINDS.len()));
+        self.attributes.mark(&mut self.shared.keys, masked.as_deref())?;
         self.attributes.close_list()?;
         self.durations_ns.push(span.end_unix_nano.saturating_sub(span.start_unix_nano));
         self.shared.tally.ends_before_start += u64::from(span.end_unix_nano < span.start_unix_nano);
@@ -327,6 +329,7 @@ impl Table {
     /// Refuses the open span and takes its lists back.
     fn refuse_open(&mut self, why: Refusal) {
         self.shared.tally.refuse(why);
+        self.shared.masker.open_span();
         let rows = self.rows();
         self.attributes.truncate(rows);
         self.events.truncate(rows);

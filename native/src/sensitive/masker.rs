@@ -24,6 +24,12 @@ const ROUNDS_MAX: usize = 4;
 /// Different findings of one span that are counted apart.
 const PENDING_MAX: usize = 64;
 
+/// Bytes of the words that say what was masked in a span: no more than a window keeps of a value.
+const WORDS_BYTES_MAX: usize = 190;
+
+/// Stands for the words that did not fit.
+const MORE_WORDS: &str = "{other}";
+
 /// A text and what is known of it.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
@@ -43,6 +49,8 @@ impl Place<'static> {
     }
 }
 
+type Word = (Detector, Position);
+
 /// Treats the texts of one body.
 pub struct Masker {
     masking: Arc<Masking>,
@@ -52,6 +60,9 @@ pub struct Masker {
     refuse: bool,
     /// Whether a text of this body was kept because an entry allows it.
     allowed: bool,
+    /// What was found in the open resource and in the open scope, which every span of theirs shows.
+    of_resource: Vec<Word>,
+    of_scope: Vec<Word>,
     clean: Clean,
 }
 
@@ -94,7 +105,8 @@ impl Masker {
     pub fn new(masking: Arc<Masking>) -> Self {
         let (findings, pending, service) = (Findings::default(), Vec::new(), String::new());
         let clean = Clean { places: Vec::new(), hasher: DefaultHashBuilder::default() };
-        Self { masking, findings, pending, service, refuse: false, allowed: false, clean }
+        let (of_resource, of_scope) = (Vec::new(), Vec::new());
+        Self { masking, findings, pending, service, refuse: false, allowed: false, of_resource, of_scope, clean }
     }
 
     /// What was found.
@@ -215,6 +227,55 @@ impl Masker {
     pub fn open_span(&mut self) {
         self.pending.clear();
         self.refuse = false;
+    }
+
+    /// What was masked in the open span, its resource and its scope: sorted words, `detector@position`, one space between two.
+    /// `None`: nothing. What takes literals out of a structure says nothing of them, and what an entry allows is no leak.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        if self.pending.is_empty() && self.of_resource.is_empty() && self.of_scope.is_empty() {
+            return None;
+        }
+        let found = self.found().chain(self.of_resource.iter().copied()).chain(self.of_scope.iter().copied());
+        let mut words: Vec<String> =
+            found.map(|(detector, position)| format!("{}@{}", self.masking.name(detector), position.name())).collect();
+        words.sort_unstable();
+        words.dedup();
+        let mut bytes = 0;
+        let fitting = words.iter().take_while(|word| {
+            bytes += word.len() + 1;
+            bytes + MORE_WORDS.len() <= WORDS_BYTES_MAX
+        });
+        let fitting = fitting.count();
+        if fitting < words.len() {
+            words.truncate(fitting);
+            words.push(MORE_WORDS.to_owned());
+        }
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+
+    fn found(&self) -> impl Iterator<Item = Word> + '_ {
+        let leaks = self.pending.iter().filter(|one| !one.allowed && !one.detector.is_structural());
+        leaks.map(|one| (one.detector, one.position))
+    }
+
+    /// Ends a resource. Returns whether its spans have to be refused.
+    pub fn close_resource(&mut self) -> bool {
+        self.of_resource = self.found().collect();
+        self.close(|| "")
+    }
+
+    /// The spans that follow are of another scope.
+    pub fn open_scope(&mut self) {
+        self.of_scope.clear();
+    }
+
+    /// Ends a scope, or a part of it. Returns whether its spans have to be refused.
+    pub fn close_scope(&mut self) -> bool {
+        let found: Vec<Word> = self.found().collect();
+        self.of_scope.extend(found);
+        self.close(|| "")
     }
 
     /// Ends a span, a resource or a scope: what was found is counted. Returns whether it has to be refused.

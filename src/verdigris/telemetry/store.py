@@ -37,7 +37,7 @@ SERVICES_MAX = 500
 """Of a period's services, over both roles, the busiest so many are told apart: twice what large systems show in one rollout's traces."""
 
 VALUES_MAX = 100
-"""Instances, error kinds and peers per role and service, and sampling thresholds per role: the busiest so many are told apart.
+"""Instances, error kinds, peers and what was masked per role and service, and sampling thresholds per role: the busiest so many are told apart.
 The judge pools instances into five groups anyway."""
 
 SIBLINGS_MAX = 16
