@@ -407,7 +407,7 @@ def _draw(
     trace_ms = float(MEDIAN_MS * math.exp(SIGMA**2 / 2))
     tally = OperationTally(
         groups=tuple(str(i) for i in range(instances)), requests=n, errors=errors, error_origins=errors, refused=refused, rejected=rejected,
-        orphans=none, childless=none, durations=times, exclusives=times, error_kinds={"500": errors}, duration_ms=trace_ms,
+        orphans=none, childless=none, durations=times, exclusives=times, error_kinds={"500": errors}, masked={}, duration_ms=trace_ms,
         exclusive_ms=trace_ms, trace_ms=trace_ms, spans=int(n.sum()), peers={},
     )  # fmt: skip
     return tally, present

@@ -14,7 +14,7 @@ from verdigris.judge.sentences import cause_sentence, finding_sentence
 from verdigris.judge.sight import crosses_to_server, unseen
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
-from verdigris.judge.verdict import Cause, Effect, Evidence, Finding, Severity, Signal
+from verdigris.judge.verdict import LEAKS, Cause, Effect, Evidence, Finding, Severity, Signal
 from verdigris.judge.windows import Operation
 
 WITHOUT_ONE_MAX = 0.25
@@ -81,8 +81,8 @@ def _finding(tallies: Tallies, row: Judged, signal: Signal) -> Finding:
 
 
 def _severity(stream: Stream, effect: Effect, tallies: Tallies) -> Severity:
-    """Critical: an open door, 5 % more failures, or a fifth of the request's time; minor: under a hundredth."""
-    if stream.signal is Signal.REFUSED_LESS:
+    """Critical: an open door, sensitive data, 5 % more failures, or a fifth of the request's time; minor: under a hundredth."""
+    if stream.signal is Signal.REFUSED_LESS or stream.signal in LEAKS:
         return Severity.CRITICAL
     change = abs((effect.candidate or 0.0) - (effect.baseline or 0.0))
     if effect.unit == "ms":

@@ -35,6 +35,13 @@ class Signal(StrEnum):
     NEW_OPERATION_FAILS = "new operation fails"
     UNTRACED = "untraced requests"
     FAILING_AT_PROXY = "failing at the proxy"
+    LEAK = "sensitive data"
+    LEAK_MORE = "more sensitive data"
+    NEW_OPERATION_LEAKS = "new operation sends sensitive data"
+
+
+LEAKS = frozenset({Signal.LEAK, Signal.LEAK_MORE, Signal.NEW_OPERATION_LEAKS})
+"""Signals that something sensitive is sent that should not be."""
 
 
 class Severity(StrEnum):
