@@ -10,7 +10,7 @@ from verdigris.judge.blame import rank
 from verdigris.judge.consequences import reachable
 from verdigris.judge.effects import effect_of, share_effect
 from verdigris.judge.evidence import Judged
-from verdigris.judge.sentences import cause_sentence, finding_sentence
+from verdigris.judge.sentences import cause_sentence, finding_sentence, leak_words
 from verdigris.judge.sight import crosses_to_server, unseen
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
@@ -77,6 +77,7 @@ def _finding(tallies: Tallies, row: Judged, signal: Signal) -> Finding:
             round(float(stream.base_n.sum())), round(float(stream.cand_n.sum())),
         ),
         finding_sentence(stream, signal, effect, suspect, tallies),
+        leaks=leak_words(stream.signal, stream.operation, tallies) if stream.signal in LEAKS else (),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from verdigris.judge.evidence import Judged, StreamEvidence
 from verdigris.judge.findings import TRUST, causes_of, findings_of, in_order, out_of_sight, sampling, seen, severity_of_share
 from verdigris.judge.live_streams import Counts, LiveStream, LiveStreams
 from verdigris.judge.merged import Merged
-from verdigris.judge.sentences import leak_sentence, share
+from verdigris.judge.sentences import leak_sentence, leak_words, share
 from verdigris.judge.streams import Stream, bucket_ms
 from verdigris.judge.tallies import Tallies, tally
 from verdigris.judge.telemetry_trust import Trust, unseen_needed
@@ -194,7 +194,18 @@ def _apart(state: Seen, crossed: NDArray[np.bool_]) -> Iterator[Finding]:
         if stream.signal is Signal.NEW_OPERATION_LEAKS and operation is not None:
             everything = tally(Windows(1, (state.merged.everything(),)))
             sentence = leak_sentence(stream.signal, operation, everything, moved)
-            yield Finding("", stream.signal, Severity.CRITICAL, service, operation, None, effect, evidence, sentence)
+            yield Finding(
+                "",
+                stream.signal,
+                Severity.CRITICAL,
+                service,
+                operation,
+                None,
+                effect,
+                evidence,
+                sentence,
+                leaks=leak_words(stream.signal, operation, everything),
+            )
             continue
         severity = severity_of_share(abs((effect.candidate or 0.0) - (effect.baseline or 0.0)))
         yield Finding(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from verdigris.judge.blame import Excess, Suspect
-from verdigris.judge.leaks import detectors_of, is_known, named
+from verdigris.judge.leaks import detectors_of, is_known, most_frequent, named
 from verdigris.judge.sight import unseen
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
@@ -12,6 +12,9 @@ from verdigris.judge.windows import Edge, Operation
 
 SHARED_MAX = 5
 """So many operations are named in which both roles send sensitive data."""
+
+WORDS_MAX = 20
+"""So many words say what a finding is about."""
 
 
 def ms(value: float | None) -> str:
@@ -47,12 +50,21 @@ def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: st
 
 def leak_sentence(signal: Signal, operation: Operation, tallies: Tallies, moved: str) -> str:
     """What is sent, in which position, by how many requests. Values are never in it: they were masked before anything was stored."""
+    what = named(*_leaked(signal, operation, tallies))
+    return f"{_SENDS[signal].format(operation)}: {f'{what}; ' if what else ''}{moved}. The values were masked and are not stored."
+
+
+def leak_words(signal: Signal, operation: Operation, tallies: Tallies) -> tuple[str, ...]:
+    """What is sent, for programs: `detector@position`."""
+    return tuple(word for word, _ in most_frequent(*_leaked(signal, operation, tallies))[:WORDS_MAX])
+
+
+def _leaked(signal: Signal, operation: Operation, tallies: Tallies) -> tuple[dict[str, float], frozenset[str]]:
+    """What the candidate sends in an operation, in requests, and the detectors that a finding is about."""
     base, cand = (role.operations.get(operation) for role in (tallies.baseline, tallies.candidate))
     masked = {words: float(counts.sum()) for words, counts in cand.masked.items()} if cand is not None else {}
     sent, known = detectors_of(masked), detectors_of(base.masked) if base is not None else frozenset[str]()
-    asked = sent & known if signal is Signal.LEAK_MORE else sent - known
-    what = named(masked, asked or sent)
-    return f"{_SENDS[signal].format(operation)}: {f'{what}; ' if what else ''}{moved}. The values were masked and are not stored."
+    return masked, (sent & known if signal is Signal.LEAK_MORE else sent - known) or sent
 
 
 def shared_leaks(tallies: Tallies) -> list[str]:

@@ -82,7 +82,8 @@ class Evidence:
 class Finding:
     """One thing that is wrong. `operation` is the edge's callee where `edge` is given; `service` is whose it is.
 
-    `follows_from` names the service of the cause when this is only what its callers feel of it.
+    `follows_from` names the service of the cause when this is only what its callers feel of it. `leaks`: what is sent that should
+    not be, as words `detector@position`, those of most requests first.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Finding:
     evidence: Evidence
     sentence: str
     follows_from: str | None = None
+    leaks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
