@@ -1,10 +1,13 @@
 """A clinic whose candidate begins to send a card number in a URL, judged live: real bodies, the real decoder, store and judge."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.clients.receiving import Span, receiving, sending
 from tests.scenarios.systems import BLUE, GREEN, START_UNIX_S, Deployment, Operation, changed, lines
 
 from verdigris import _native
@@ -16,7 +19,9 @@ from verdigris.plan.identity import Identity, IdentityMatch
 from verdigris.plan.objectives import Objectives
 from verdigris.plan.policy import Policy
 from verdigris.rollout.evidence import Look, every_window
+from verdigris.server.settings import parse_settings
 from verdigris.telemetry.chdb_store import ChdbStore
+from verdigris.telemetry.receiver.bounds import IntakeBounds
 from verdigris.telemetry.store import Period
 
 SLOTS = Identity(IdentityMatch({"slot": "blue"}), IdentityMatch({"slot": "green"}))
@@ -115,3 +120,24 @@ def test_a_sender_that_claims_to_have_been_masked_is_not_believed() -> None:
     assert spans.num_rows > 50
     kept = (dict(attributes) for attributes in spans.column("SpanAttributes").to_pylist())
     assert not any("verdigris.masked" in attributes for attributes in kept)
+
+
+def test_the_receiver_masks_what_the_settings_say() -> None:
+    """From a settings file to what is stored, over a socket."""
+    settings = parse_settings(
+        "{state_folder: s, masking: {detectors: [{name: case_number, pattern: 'CASE-[0-9]{8}'}]}}", "guard.yaml", Path("/etc"), {}
+    )
+
+    async def test() -> None:
+        with ChdbStore() as store:
+            masking = _native.Masking(settings.masking)
+            async with receiving(store, masking=masking, bounds=IntakeBounds(group_wait_s=0.001)) as receiver, sending(receiver) as client:
+                for way in ("grpc", "http+json"):
+                    assert (await client.spans(way, [Span(1, resource={"note": "see CASE-00000018"})])).code in {"OK", "200"}
+            rows = store._rows_of("SELECT ResourceAttributes AS r, SpanAttributes AS s FROM otel_traces", {})
+        assert rows
+        for row in rows:
+            assert dict(row["r"])["note"] == "see [case_number]"
+            assert dict(row["s"]) == {"verdigris.masked": "case_number@resource"}
+
+    asyncio.run(test())
