@@ -502,7 +502,7 @@ def _live_bad(run: Rollout, stream: LiveStream) -> tuple[Array, Array]:
         return base_n - run.base_edge.present, (cand_n - run.cand_edge.present)[None, :]
     if stream.signal is Signal.OPERATION_MISSING:
         return base_n, cand_n[None, :]
-    if stream.signal is Signal.NEW_ERROR_KIND:
+    if stream.signal in {Signal.NEW_ERROR_KIND, Signal.LEAK}:
         return np.zeros_like(base_n), np.zeros_like(run.cand.requests)
     return np.zeros_like(base_n), np.zeros_like(cand_n)[None, :]
 

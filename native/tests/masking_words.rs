@@ -65,13 +65,19 @@ fn what_is_masked_in_the_resource_or_the_scope_is_said_of_its_spans_alone() {
     let spans = [span("a", &[]), span("b", &[("to", "jane@example.com")])];
     let bodies = [body("AKIAIOSFODNN7EXAMPLE", "MRN00123456", &spans), body("b", "c", &spans)].concat();
     let outer = "mrn@scope service_key@resource";
-    let expected = [Some(outer.to_owned()), Some(format!("email@span_attribute {outer}")), None, Some("email@span_attribute".to_owned())];
+    let expected = [
+        Some(outer.to_owned()),
+        Some(format!("email@span_attribute {outer}")),
+        None,
+        Some("email@span_attribute".to_owned()),
+    ];
     assert_eq!(words(&decoded(&bodies, Format::Protobuf, "{}")), expected);
 }
 
 #[test]
 fn a_scope_after_its_spans_is_said_of_them_in_json() {
-    let span = |id: u8| format!("{{\"traceId\":\"{}\",\"spanId\":\"{}\"}}", format!("{id:02}").repeat(16), "02".repeat(8));
+    let span =
+        |id: u8| format!("{{\"traceId\":\"{}\",\"spanId\":\"{}\"}}", format!("{id:02}").repeat(16), "02".repeat(8));
     let scope = "\"scope\":{\"name\":\"MRN00123456\"}";
     for members in [
         format!("{scope},\"spans\":[{},{}]", span(1), span(2)),
@@ -98,7 +104,13 @@ fn a_sender_cannot_write_it() {
         let found = decoded(&body("b", "c", &spans), Format::Protobuf, definition);
         assert_eq!(words(&found), [None, said.clone(), said.clone(), None]);
     }
-    let off = decode_masked(&body("b", "c", &spans), Format::Protobuf, Encoding::Identity, &Limits::default(), Masking::off());
+    let off = decode_masked(
+        &body("b", "c", &spans),
+        Format::Protobuf,
+        Encoding::Identity,
+        &Limits::default(),
+        Masking::off(),
+    );
     assert_eq!(words(&off.expect("a good body")), [None, None, None, None]);
 }
 
@@ -115,11 +127,18 @@ fn what_an_entry_allows_is_not_said_and_a_refused_span_leaves_nothing() {
 
 #[test]
 fn words_that_do_not_fit_are_pooled() {
-    let detectors: Vec<String> =
-        (10..20).map(|n| format!("{{\"name\": \"own_detector_with_a_long_name_{n}\", \"pattern\": \"value{n}\"}}")).collect();
+    let detectors: Vec<String> = (10..20)
+        .map(|n| format!("{{\"name\": \"own_detector_with_a_long_name_{n}\", \"pattern\": \"value{n}\"}}"))
+        .collect();
     let definition = format!("{{\"detectors\": [{}]}}", detectors.join(","));
     let text: Vec<String> = (10..20).map(|n| format!("value{n}")).collect();
-    let found = words(&decoded(&body("b", "c", &[span("a", &[("k", &text.join(" "))])]), Format::Protobuf, &definition));
+    let found =
+        words(&decoded(&body("b", "c", &[span("a", &[("k", &text.join(" "))])]), Format::Protobuf, &definition));
     let said = found[0].as_deref().expect("words");
-    assert!(said.len() <= 190 && said.starts_with("own_detector_with_a_long_name_10@span_attribute ") && said.ends_with(" {other}"), "{said}");
+    assert!(
+        said.len() <= 190
+            && said.starts_with("own_detector_with_a_long_name_10@span_attribute ")
+            && said.ends_with(" {other}"),
+        "{said}"
+    );
 }
