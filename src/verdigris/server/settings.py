@@ -318,7 +318,8 @@ def parse_settings(text: str, source: str, folder: Path, environ: Mapping[str, s
     except ValidationError as error:
         raise _invalid(source, [_problem(e, reading.position) for e in error.errors()]) from None
     if bad := _masking_problems(document.masking):
-        raise _invalid(source, [f"line {reading.position(place).line}: {_path_text(place)}: {why}" for place, why in bad])
+        told = [(reading.position(place), _path_text(place), why) for place, why in bad]
+        raise _invalid(source, [f"line {at.line}, column {at.column}: {path}: {why}" for at, path, why in told])
     try:
         return _settings(document, folder, environ)
     except InvalidSettings as error:
