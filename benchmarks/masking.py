@@ -17,7 +17,6 @@ from typing import Literal
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from decode import SPANS, as_otlp_json, attribute, compare, processor, request
 from verdigris._native import Masking, decode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
