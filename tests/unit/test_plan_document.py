@@ -171,6 +171,21 @@ def test_every_tolerance_of_the_judge_can_be_written() -> None:
     assert set(json.loads(load_plan(SHORT).canonical)["objectives"]["defaults"]) == names
 
 
+def test_leaks_are_tolerated_by_detector_with_a_reason_everywhere_or_in_some_operations() -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["objectives"]["defaults"]["tolerated_leaks"] = {"email": "the help desk's own"}
+        document["objectives"]["operations"] = [{"match": "crm *", "tolerated_leaks": {"phone": "a test system"}}, {"match": "a *"}]
+
+    plan = load_plan(written(change))
+    tolerated = [plan.objectives.of(operation).tolerated_detectors for operation in ("portal server GET /", "crm server GET /", "a b c")]
+    assert tolerated == [{"email"}, {"phone"}, {"email"}]
+    assert b"a test system" in plan.canonical
+    assert load_plan(plan.canonical.decode()) == plan
+    for wrong in ({"E-mail": "x"}, {"email": ""}, {"email": None}, ["email"]):
+        told = problems(written(lambda d, wrong=wrong: d["objectives"]["defaults"].update(tolerated_leaks=wrong)))
+        assert [p.path.startswith("objectives.defaults.tolerated_leaks") for p in told] == [True], wrong
+
+
 @pytest.mark.parametrize("place", [place for place, field in all_keys(PlanDocument) if field.is_required()])
 def test_what_is_required_is_asked_for_with_an_example(place: str) -> None:
     path = place.replace("[]", ".0")
@@ -410,6 +425,12 @@ def test_what_is_no_plan_at_all_is_told(text: str) -> None:
         ("policy.deadline", "33m59s", "policy.deadline", "less than steps and bake take at least (34m)"),
         ("observe.reference", 59, "observe.reference", "59s is short"),
         ("objectives.operations", [{"match": "a *"}], "objectives.operations[0].match", "nothing is different"),
+        (
+            "objectives.defaults.tolerated_leaks",
+            {"email": "public", "emial": "public"},
+            "objectives.defaults.tolerated_leaks.emial",
+            "no detector of Verdigris",
+        ),
     ],
 )
 def test_what_is_doubtful_is_a_warning(path: str, value: object, where: str, part: str) -> None:
