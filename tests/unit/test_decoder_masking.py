@@ -33,7 +33,8 @@ def seen(finding: Finding) -> tuple[str, str, str, str, str, int, str]:
 
 def test_it_is_on_by_default() -> None:
     decoded = decode(body(note=f"paid {CARD}", again=f"paid {CARD}"), format="json")
-    assert attributes(decoded) == {"note": "paid 411111******1111", "again": "paid 411111******1111"}
+    shown = "paid 411111******1111"
+    assert attributes(decoded) == {"note": shown, "again": shown, "verdigris.masked": "card@span_attribute"}
     assert [seen(finding) for finding in decoded.findings] == [
         ("card", "span_attribute", "shop", "GET /pay", "mask", 2, "411111******1111")
     ]
