@@ -407,7 +407,7 @@ def _draw(
     trace_ms = float(MEDIAN_MS * math.exp(SIGMA**2 / 2))
     tally = OperationTally(
         groups=tuple(str(i) for i in range(instances)), requests=n, errors=errors, error_origins=errors, refused=refused, rejected=rejected,
-        orphans=none, childless=none, durations=times, exclusives=times, error_kinds={"500": errors}, duration_ms=trace_ms,
+        orphans=none, childless=none, durations=times, exclusives=times, error_kinds={"500": errors}, masked={}, duration_ms=trace_ms,
         exclusive_ms=trace_ms, trace_ms=trace_ms, spans=int(n.sum()), peers={},
     )  # fmt: skip
     return tally, present
@@ -502,7 +502,7 @@ def _live_bad(run: Rollout, stream: LiveStream) -> tuple[Array, Array]:
         return base_n - run.base_edge.present, (cand_n - run.cand_edge.present)[None, :]
     if stream.signal is Signal.OPERATION_MISSING:
         return base_n, cand_n[None, :]
-    if stream.signal is Signal.NEW_ERROR_KIND:
+    if stream.signal in {Signal.NEW_ERROR_KIND, Signal.LEAK}:
         return np.zeros_like(base_n), np.zeros_like(run.cand.requests)
     return np.zeros_like(base_n), np.zeros_like(cand_n)[None, :]
 

@@ -1,8 +1,11 @@
 //! Lists of attributes: the entries of an Arrow map column while it grows.
 
-use crate::dictionary::{Keys, NO_KEY};
+use std::borrow::Cow;
+
+use crate::dictionary::{Dictionary, Keys, NO_KEY};
 use crate::error::Result;
 use crate::limits::{Limits, clip};
+use crate::sensitive::{KeyClass, Masker, Place, Position};
 use crate::tally::Tally;
 use crate::text::{TextColumn, offset, place};
 use crate::value::ValueWriter;
@@ -16,22 +19,51 @@ pub struct Shared {
     pub tally: Tally,
     /// The attribute keys of all columns.
     pub keys: Keys,
+    /// Treats what is sensitive.
+    pub masker: Masker,
 }
 
 impl Shared {
-    /// `text` within the limit; counts the cut.
+    /// `text` masked and within the limit; counts the cut.
     #[inline]
-    pub fn clip<'t>(&mut self, text: &'t str) -> &'t str {
+    pub fn keep<'t>(&mut self, text: &'t str, position: Position) -> Cow<'t, str> {
+        match self.masker.treat(text, self.limits.value_bytes, Place::of(position)) {
+            None => Cow::Borrowed(self.clip(text)),
+            Some(treated) => Cow::Owned(self.clip(&treated).to_owned()),
+        }
+    }
+
+    /// The index of `text`, masked and within the limit, in `dictionary`.
+    #[inline]
+    pub fn index(&mut self, dictionary: &mut Dictionary, text: &str, position: Position) -> Result<i32> {
+        if self.masker.trusts_known()
+            && let Some(index) = dictionary.known(text)
+        {
+            return Ok(index);
+        }
+        dictionary.index(&self.keep(text, position))
+    }
+
+    #[inline]
+    fn clip<'t>(&mut self, text: &'t str) -> &'t str {
         let clipped = clip(text, self.limits.value_bytes);
         self.tally.truncated_values += u64::from(clipped.len() < text.len());
         clipped
     }
 }
 
+/// The key of an attribute that is being written.
+#[derive(Clone, Copy)]
+pub struct Key {
+    index: i32,
+    class: KeyClass,
+}
+
 /// A column of attribute lists, the last of which may still be open.
 ///
-/// Write an attribute so: [`Attributes::admit`], then its value into [`Attributes::value`], then its key with
-/// [`Attributes::close_entry`]. Of several attributes with the same key in a list the last counts, in the place of the last.
+/// Write an attribute so: [`Attributes::admit`], then [`Attributes::key`], then its value into [`Attributes::value`], then
+/// [`Attributes::close_entry`]. The key comes first because it says what to look for in the value. Of several attributes with
+/// the same key in a list the last counts, in the place of the last.
 pub struct Attributes {
     /// Where each list starts, and at last where the closed ones end.
     lists: Vec<i32>,
@@ -46,11 +78,15 @@ pub struct Attributes {
     list: u64,
     /// Entries of the open list that a later one with the same key replaces.
     replaced: Vec<usize>,
+    position: Position,
 }
 
-impl Default for Attributes {
-    fn default() -> Self {
+impl Attributes {
+    /// An empty column of attributes that stand at `position`.
+    #[must_use]
+    pub fn new(position: Position) -> Self {
         Self {
+            position,
             lists: vec![0],
             keys: Vec::new(),
             values: TextColumn::default(),
@@ -101,25 +137,59 @@ impl Attributes {
         admitted
     }
 
-    /// Where to write the value of the attribute just admitted.
+    /// The key of the attribute just admitted, masked; found at `at` in the body and not yet known to be UTF-8.
     #[inline]
-    pub fn value(&mut self, shared: &Shared) -> ValueWriter<'_> {
-        ValueWriter::new(self.values.open(), shared.limits.value_bytes)
+    pub fn key(&mut self, shared: &mut Shared, key: &[u8], at: usize) -> Result<Key> {
+        if shared.masker.trusts_known()
+            && let Some(index) = shared.keys.find(self.previous_key, key)
+        {
+            return Ok(Key { index, class: shared.keys.class(index) });
+        }
+        let given = wire::utf8(key, at)?;
+        let kept = shared.keep(given, self.position.of_key());
+        let class = shared.masker.classify(&kept);
+        let index = shared.keys.add(self.previous_key, &kept, class)?;
+        // What was masked in it may have said something about the value.
+        let class = if *kept == *given { class } else { shared.masker.classify_inner(class, given) };
+        Ok(Key { index, class })
     }
 
-    /// Ends an attribute whose value is written; `key` is its key as found at `key_at` in the body, not yet known to be UTF-8.
+    /// Where to write the value of the attribute just admitted; `name` is its key as given. Forgets what was written before.
     #[inline]
-    pub fn close_entry(&mut self, shared: &mut Shared, key: &[u8], key_at: usize) -> Result<()> {
-        let key = if let Some(index) = shared.keys.find(self.previous_key, key) {
-            index
-        } else {
-            let key = shared.clip(wire::utf8(key, key_at)?);
-            shared.keys.add(self.previous_key, key)?
-        };
+    pub fn value<'a>(&'a mut self, shared: &'a mut Shared, key: Key, name: &'a [u8]) -> ValueWriter<'a> {
+        let start = self.values.open_at();
+        self.values.open().truncate(start);
+        let place = Place { position: self.position, key: name, class: key.class };
+        ValueWriter::new(self.values.open(), shared.limits.value_bytes, &mut shared.masker, place)
+    }
+
+    /// Ends an attribute whose value is written.
+    #[inline]
+    pub fn close_entry(&mut self, key: Key) -> Result<()> {
+        let key = key.index;
         self.previous_key = key;
         self.note_list(key);
         self.keys.push(key);
         self.values.close()?;
+        Ok(())
+    }
+
+    /// Adds ours to the open list, [`crate::dictionary::MASKED`]: what was masked in the span. One that the sender wrote goes, so that nobody can forge it.
+    #[inline]
+    pub fn mark(&mut self, keys: &mut Keys, masked: Option<&str>) -> Result<()> {
+        if let Some(words) = masked {
+            let index = keys.add_masked()?;
+            let start = self.values.open_at();
+            self.values.open().truncate(start);
+            self.values.open().extend_from_slice(words.as_bytes());
+            // Takes the place of the sender's, as the last of several with one key does.
+            return self.close_entry(Key { index, class: KeyClass::NONE });
+        }
+        if let Some(forged) = keys.masked() {
+            let start = self.open_at();
+            let entry = self.keys[start..].iter().rposition(|&key| key == forged);
+            self.replaced.extend(entry.map(|at| start + at));
+        }
         Ok(())
     }
 

@@ -15,13 +15,15 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 
 use crate::attributes::{AttributeParts, Attributes};
 use crate::ids;
+use crate::sensitive::Findings;
 use crate::table::{Events, KINDS, Links, STATUSES, Table};
 use crate::text::TextColumn;
 
 type Result<T> = std::result::Result<T, ArrowError>;
 
-/// Turns the table into a batch. Fails only if the columns do not fit together, which would be a fault of this crate.
-pub fn record_batch(table: Table) -> Result<RecordBatch> {
+/// Turns the table into a batch, and what was sensitive in it. Fails only if the columns do not fit together, which would be a
+/// fault of this crate.
+pub fn record_batch(table: Table) -> Result<(RecordBatch, Findings)> {
     let Table { shared, attributes, events, links, repeated, .. } = table;
     let keys: ArrayRef = Arc::new(texts(shared.keys.into_strings())?);
     let rows = table.starts.len();
@@ -49,7 +51,8 @@ pub fn record_batch(table: Table) -> Result<RecordBatch> {
     columns.push("StatusMessage", Arc::new(texts(table.status_messages)?));
     columns.events(events, &keys)?;
     columns.links(links, &keys)?;
-    RecordBatch::try_new(Arc::new(Schema::new(columns.fields)), columns.arrays)
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(columns.fields)), columns.arrays)?;
+    Ok((batch, shared.masker.into_findings()))
 }
 
 #[derive(Default)]

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::error::Result;
+use crate::sensitive::KeyClass;
 use crate::text::{TextColumn, place};
 
 /// Distinct strings in order of first use; becomes the values of an Arrow dictionary.
@@ -32,6 +33,13 @@ impl Dictionary {
         self.strings.get(index) == Some(string)
     }
 
+    /// String number `index`; empty if there is none.
+    #[must_use]
+    pub fn text(&self, index: i32) -> &str {
+        // Cannot fail: it was UTF-8 when it was added.
+        self.strings.get(index).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
     /// The index of `string`, new or not. Cheapest when it is the same as in the last call.
     #[inline]
     pub fn index(&mut self, string: &str) -> Result<i32> {
@@ -47,6 +55,13 @@ impl Dictionary {
     pub fn find(&self, string: &[u8]) -> Option<i32> {
         let hash = self.hasher.hash_one(string);
         self.indices.find(hash, |&index| self.strings.get(index) == Some(string)).copied()
+    }
+
+    /// As [`Dictionary::find`]; cheapest for the string of the last call.
+    #[inline]
+    #[must_use]
+    pub fn known(&self, string: &str) -> Option<i32> {
+        if self.holds(self.last, string.as_bytes()) { Some(self.last) } else { self.find(string.as_bytes()) }
     }
 
     fn find_or_add(&mut self, string: &str) -> Result<i32> {
@@ -68,7 +83,14 @@ pub struct Keys {
     dictionary: Dictionary,
     /// At `previous + 1`, the key that followed last; at 0, the one that came first in a list.
     following: Vec<i32>,
+    /// What each key says about its value.
+    classes: Vec<KeyClass>,
+    /// Index of [`MASKED`], once a sender or we used it.
+    masked: Option<i32>,
 }
+
+/// Key of the one span attribute that is ours: what was masked in the span, for those who count (docs/windows.md).
+pub const MASKED: &str = "verdigris.masked";
 
 /// The `previous` of the first key in a list.
 pub const NO_KEY: i32 = -1;
@@ -99,10 +121,41 @@ impl Keys {
         Some(found)
     }
 
-    /// The index of `key`, new or not.
-    pub fn add(&mut self, previous: i32, key: &str) -> Result<i32> {
+    /// What key number `index` says about its value.
+    #[inline]
+    #[must_use]
+    pub fn class(&self, index: i32) -> KeyClass {
+        self.classes.get(place(index)).copied().unwrap_or_default()
+    }
+
+    /// The index of `key`, new or not; a new one says `class` about its value.
+    pub fn add(&mut self, previous: i32, key: &str, class: KeyClass) -> Result<i32> {
         let index = self.dictionary.index(key)?;
+        if self.classes.len() <= place(index) {
+            self.classes.resize(place(index) + 1, class);
+        }
+        if key == MASKED {
+            self.masked = Some(index);
+        }
         self.remember(previous, index);
+        Ok(index)
+    }
+
+    /// The index of [`MASKED`] if the table has it.
+    #[inline]
+    #[must_use]
+    pub fn masked(&self) -> Option<i32> {
+        self.masked
+    }
+
+    /// The index of [`MASKED`], new or not. Not a key that senders write, so none is expected to follow another.
+    pub fn add_masked(&mut self) -> Result<i32> {
+        if let Some(index) = self.masked {
+            return Ok(index);
+        }
+        let index = self.dictionary.index(MASKED)?;
+        self.classes.resize(place(index) + 1, KeyClass::NONE);
+        self.masked = Some(index);
         Ok(index)
     }
 
@@ -136,11 +189,12 @@ mod tests {
     #[test]
     fn a_wrong_guess_is_no_answer() {
         let mut keys = Keys::default();
-        let a = keys.add(NO_KEY, "a").expect("small");
-        let b = keys.add(a, "b").expect("small");
-        let c = keys.add(a, "c").expect("small");
+        let a = keys.add(NO_KEY, "a", KeyClass::NONE).expect("small");
+        let b = keys.add(a, "b", KeyClass::NONE).expect("small");
+        let c = keys.add(a, "c", KeyClass::SECRET).expect("small");
         assert_eq!(keys.find(a, b"b"), Some(b));
         assert_eq!(keys.find(a, b"c"), Some(c));
+        assert_eq!((keys.class(b), keys.class(c)), (KeyClass::NONE, KeyClass::SECRET));
         assert_eq!(keys.find(c, b"d"), None);
         assert_eq!(keys.find(NO_KEY, b"a"), Some(a));
     }

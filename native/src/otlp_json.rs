@@ -6,13 +6,14 @@
 
 use std::borrow::Cow;
 
-use crate::attributes::{Attributes, Shared};
+use crate::attributes::{Attributes, Key, Shared};
 use crate::base64;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ids;
 use crate::json::Reader;
 use crate::number;
 use crate::resource::{Resource, Scope};
+use crate::sensitive::Position;
 use crate::table::{Span, Table};
 use crate::value::ValueWriter;
 
@@ -62,7 +63,7 @@ fn resource_spans(reader: &mut Reader<'_>, table: &mut Table) -> Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    let resource = table.repeated.resource(&Attributes::default(), &table.shared)?;
+    let resource = table.repeated.resource(&Attributes::new(Position::Resource), &mut table.shared)?;
     return_to(reader, &mut waiting, |reader| scopes(reader, &resource, table))
 }
 
@@ -83,13 +84,14 @@ fn return_to<'a>(
 
 fn read_resource(reader: &mut Reader<'_>, table: &mut Table) -> Result<Resource> {
     let depth = table.shared.limits.depth;
-    let mut attributes = Attributes::default();
+    let mut attributes = Attributes::new(Position::Resource);
+    table.shared.masker.open_service("");
     reader.object(|reader, name| match name {
         "attributes" => messages(reader, |reader| attribute(reader, &mut attributes, &mut table.shared)),
         _ => reader.skip(depth),
     })?;
     attributes.close_list()?;
-    table.repeated.resource(&attributes, &table.shared)
+    table.repeated.resource(&attributes, &mut table.shared)
 }
 
 fn scopes(reader: &mut Reader<'_>, resource: &Resource, table: &mut Table) -> Result<()> {
@@ -100,16 +102,23 @@ fn scope_spans(reader: &mut Reader<'_>, resource: &Resource, table: &mut Table) 
     let depth = table.shared.limits.depth;
     let at = reader.offset();
     let mut scope = None;
-    // The scope is needed after the last span only, so it may come anywhere.
+    // What is masked in the scope is said of each of its spans, so those that come before it are passed over, and read once it is known.
+    let mut waiting = Vec::new();
+    table.shared.masker.open_scope();
     reader.object(|reader, name| match name {
         "scope" if scope.is_some() => Err(reader.error("a second scope for the same spans")),
         "scope" => {
             scope = Some(read_scope(reader, &mut table.shared)?);
-            Ok(())
+            return_to(reader, &mut waiting, |reader| messages(reader, |reader| span(reader, table)))
         }
-        "spans" => messages(reader, |reader| span(reader, table)),
+        "spans" if scope.is_some() => messages(reader, |reader| span(reader, table)),
+        "spans" => {
+            waiting.push(reader.offset());
+            reader.skip(nesting(depth))
+        }
         _ => reader.skip(depth),
     })?;
+    return_to(reader, &mut waiting, |reader| messages(reader, |reader| span(reader, table)))?;
     table.close_scope(resource, &scope.unwrap_or_default(), at)
 }
 
@@ -118,12 +127,13 @@ fn read_scope(reader: &mut Reader<'_>, shared: &mut Shared) -> Result<Scope> {
     let mut scope = Scope::default();
     reader.object(|reader, name| {
         match name {
-            "name" => shared.clip(&reader.string()?).clone_into(&mut scope.name),
-            "version" => shared.clip(&reader.string()?).clone_into(&mut scope.version),
+            "name" => scope.name = shared.keep(&reader.string()?, Position::Scope).into_owned(),
+            "version" => scope.version = shared.keep(&reader.string()?, Position::Scope).into_owned(),
             _ => reader.skip(nesting(depth))?,
         }
         Ok(())
     })?;
+    scope.refuse = shared.masker.close_scope();
     Ok(scope)
 }
 
@@ -212,23 +222,51 @@ fn attribute(reader: &mut Reader<'_>, list: &mut Attributes, shared: &mut Shared
     if !list.admit(shared) {
         return reader.skip(nesting(depth));
     }
-    let mut key = Cow::Borrowed("");
-    // The value is written first and gets its key at the end, so they may come in either order.
-    let mut writer = list.value(shared);
-    let start = writer.mark();
+    let mut key: Option<(Cow<'_, str>, Key)> = None;
+    // The key says what to look for in the value, so a value that comes before it is passed over and then read.
+    let mut value_at = None;
+    let mut cut = None;
     reader.object(|reader, name| {
         match name {
-            "key" => key = reader.string()?,
+            "key" => {
+                let name = reader.string()?;
+                let found = list.key(shared, name.as_bytes(), reader.offset())?;
+                key = Some((name, found));
+                cut = None;
+            }
             "value" => {
-                writer.rewind(start);
-                any_value(reader, &mut writer, depth, false)?;
+                value_at = Some(reader.offset());
+                match &key {
+                    Some((name, key)) => cut = Some(read_value(reader, list, shared, (name, *key))?),
+                    None => reader.skip(nesting(depth))?,
+                }
             }
             _ => reader.skip(depth)?,
         }
         Ok(())
     })?;
-    shared.tally.truncated_values += u64::from(writer.was_cut());
-    list.close_entry(shared, key.as_bytes(), reader.offset())
+    let (name, key) = match key {
+        Some(key) => key,
+        None => (Cow::Borrowed(""), list.key(shared, b"", reader.offset())?),
+    };
+    if let Some(value_at) = value_at
+        && cut.is_none()
+    {
+        let here = reader.offset();
+        reader.seek(value_at);
+        cut = Some(read_value(reader, list, shared, (&name, key))?);
+        reader.seek(here);
+    }
+    shared.tally.truncated_values += u64::from(cut == Some(true));
+    list.close_entry(key)
+}
+
+/// Reads the value of an attribute, in place of one read before. Returns whether it was cut.
+fn read_value(reader: &mut Reader<'_>, list: &mut Attributes, shared: &mut Shared, key: (&str, Key)) -> Result<bool> {
+    let depth = shared.limits.depth;
+    let mut writer = list.value(shared, key.1, key.0.as_bytes());
+    any_value(reader, &mut writer, depth, false)?;
+    Ok(writer.was_cut())
 }
 
 /// The members of `AnyValue`, of which one at a time is set.
@@ -269,7 +307,7 @@ fn any_value(reader: &mut Reader<'_>, writer: &mut ValueWriter<'_>, depth: usize
         match member {
             Member::String => writer.string(&reader.string()?, in_json),
             Member::Bool => writer.bool(reader.bool()?),
-            Member::Int => writer.int(int64(reader)?),
+            Member::Int => writer.int(int64(reader)?, in_json),
             Member::Double => writer.double(double(reader)?, in_json),
             Member::Array => json_array(reader, writer, depth)?,
             Member::KeyValues => json_object(reader, writer, depth)?,
@@ -327,16 +365,16 @@ fn json_member(reader: &mut Reader<'_>, writer: &mut ValueWriter<'_>, depth: usi
         }
         Ok(())
     })?;
-    writer.json_string(&key);
-    writer.raw(":");
-    let Some(value_at) = value_at else {
+    let outer = writer.open_member(&key);
+    if let Some(value_at) = value_at {
+        let here = reader.offset();
+        reader.seek(value_at);
+        inner_value(reader, writer, depth)?;
+        reader.seek(here);
+    } else {
         writer.raw("null");
-        return Ok(());
-    };
-    let here = reader.offset();
-    reader.seek(value_at);
-    inner_value(reader, writer, depth)?;
-    reader.seek(here);
+    }
+    writer.close_member(outer);
     Ok(())
 }
 

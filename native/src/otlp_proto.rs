@@ -9,6 +9,7 @@ use crate::attributes::{Attributes, Shared};
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ids;
 use crate::resource::{Resource, Scope};
+use crate::sensitive::Position;
 use crate::table::{Span, Table};
 use crate::value::ValueWriter;
 use crate::wire::{Reader, bytes, fixed64, utf8, varint};
@@ -31,7 +32,8 @@ fn resource_spans(message: Reader<'_>, table: &mut Table) -> Result<()> {
     const SCOPE_SPANS: u32 = bytes(2);
     // The resource may come after the spans that it belongs to, so it is looked for first. This passes over everything else
     // in one step each.
-    let mut attributes = Attributes::default();
+    let mut attributes = Attributes::new(Position::Resource);
+    table.shared.masker.open_service("");
     let mut first = message;
     while let Some(tag) = first.tag()? {
         match tag {
@@ -40,7 +42,7 @@ fn resource_spans(message: Reader<'_>, table: &mut Table) -> Result<()> {
         }
     }
     attributes.close_list()?;
-    let resource = table.repeated.resource(&attributes, &table.shared)?;
+    let resource = table.repeated.resource(&attributes, &mut table.shared)?;
 
     let mut second = message;
     while let Some(tag) = second.tag()? {
@@ -68,6 +70,7 @@ fn scope_spans(message: Reader<'_>, resource: &Resource, table: &mut Table) -> R
     const SPANS: u32 = bytes(2);
     let mut scope = Scope::default();
     let mut spans = 0;
+    table.shared.masker.open_scope();
     let mut first = message;
     while let Some(tag) = first.tag()? {
         match tag {
@@ -96,11 +99,12 @@ fn read_scope(mut message: Reader<'_>, scope: &mut Scope, shared: &mut Shared) -
     const VERSION: u32 = bytes(2);
     while let Some(tag) = message.tag()? {
         match tag {
-            NAME => shared.clip(string(message.bytes()?)?).clone_into(&mut scope.name),
-            VERSION => shared.clip(string(message.bytes()?)?).clone_into(&mut scope.version),
+            NAME => scope.name = shared.keep(string(message.bytes()?)?, Position::Scope).into_owned(),
+            VERSION => scope.version = shared.keep(string(message.bytes()?)?, Position::Scope).into_owned(),
             _ => message.skip(tag)?,
         }
     }
+    scope.refuse |= shared.masker.close_scope();
     Ok(())
 }
 
@@ -202,13 +206,16 @@ fn attribute(message: Reader<'_>, list: &mut Attributes, shared: &mut Shared) ->
         return Ok(());
     }
     let (key, value) = key_value(message)?;
-    let mut writer = list.value(shared);
+    let name = key.rest();
+    let key = list.key(shared, name, key.offset())?;
+    let depth = shared.limits.depth;
+    let mut writer = list.value(shared, key, name);
     if let Some(value) = value {
-        any_value(value, &mut writer, shared.limits.depth, false)?;
+        any_value(value, &mut writer, depth, false)?;
     }
     let cut = writer.was_cut();
     shared.tally.truncated_values += u64::from(cut);
-    list.close_entry(shared, key.rest(), key.offset())
+    list.close_entry(key)
 }
 
 /// Key and value of a `KeyValue`.
@@ -258,7 +265,7 @@ fn any_value(mut message: Reader<'_>, writer: &mut ValueWriter<'_>, depth: usize
         match tag {
             STRING_VALUE => writer.string(string(message.bytes()?)?, in_json),
             BOOL_VALUE => writer.bool(message.varint()? != 0),
-            INT_VALUE => writer.int(message.varint()?.cast_signed()),
+            INT_VALUE => writer.int(message.varint()?.cast_signed(), in_json),
             DOUBLE_VALUE => writer.double(f64::from_bits(message.fixed64()?), in_json),
             ARRAY_VALUE => json_array(message.bytes()?, writer, depth)?,
             KVLIST_VALUE => json_object(message.bytes()?, writer, depth)?,
@@ -297,9 +304,9 @@ fn json_object(mut message: Reader<'_>, writer: &mut ValueWriter<'_>, depth: usi
             let (key, value) = key_value(message.bytes()?)?;
             writer.raw(before);
             before = ",";
-            writer.json_string(string(key)?);
-            writer.raw(":");
+            let outer = writer.open_member(string(key)?);
             any_value(value.unwrap_or(Reader::new(&[])), writer, depth, true)?;
+            writer.close_member(outer);
         } else {
             message.skip(tag)?;
         }

@@ -1,5 +1,7 @@
 //! `verdigris._native`: the decoder as a Python module. Translates arguments, results and errors, and decides nothing.
 
+use std::sync::Arc;
+
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, to_ffi};
 use arrow_array::{Array, RecordBatch, StructArray};
 use pyo3::buffer::PyBuffer;
@@ -8,8 +10,9 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict};
 
+use crate::sensitive;
 use crate::tally::Tally;
-use crate::{Encoding, Format};
+use crate::{Encoding, Findings, Format};
 
 create_exception!(
     verdigris._native,
@@ -52,11 +55,61 @@ macro_rules! limits_methods {
 
 limits_methods!(body_bytes, decoded_bytes, table_bytes, depth, spans, attributes, events, links, value_bytes);
 
+/// What is looked for and what is done with it; see `_native.pyi`.
+#[pyclass(frozen, module = "verdigris._native")]
+struct Masking(Arc<sensitive::Masking>);
+
+#[pymethods]
+impl Masking {
+    #[new]
+    #[pyo3(signature = (definition = "{}"))]
+    fn new(definition: &str) -> PyResult<Self> {
+        let read = sensitive::Masking::read(definition);
+        read.map(Self).map_err(|bad| PyValueError::new_err(bad.to_string()))
+    }
+
+    #[staticmethod]
+    fn off() -> Self {
+        Self(sensitive::Masking::off())
+    }
+
+    #[getter]
+    fn is_off(&self) -> bool {
+        self.0.is_off()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+/// How often one detector found something in one position of one operation; see `_native.pyi`.
+#[pyclass(frozen, get_all, module = "verdigris._native")]
+struct Finding {
+    detector: String,
+    position: &'static str,
+    service: String,
+    operation: String,
+    treatment: &'static str,
+    count: u64,
+    sample: String,
+}
+
+#[pymethods]
+impl Finding {
+    fn __repr__(&self) -> String {
+        let Self { detector, position, service, operation, treatment, count, sample } = self;
+        format!("Finding({count} x {detector} in {position} of {service:?} {operation:?}, {treatment}: {sample:?})")
+    }
+}
+
 /// One decoded body; an Arrow array by the Arrow `PyCapsule` interface.
 #[pyclass(frozen, module = "verdigris._native")]
 struct Decoded {
     batch: RecordBatch,
     tally: Tally,
+    findings: Findings,
+    masking: Arc<sensitive::Masking>,
 }
 
 #[pymethods]
@@ -75,6 +128,26 @@ impl Decoded {
             counts.set_item(why.name(), count)?;
         }
         Ok(counts)
+    }
+
+    /// What was sensitive, in the order in which it was met first.
+    #[getter]
+    fn findings(&self) -> Vec<Finding> {
+        let shown = |finding: &sensitive::Finding| Finding {
+            detector: self.masking.name(finding.detector).to_owned(),
+            position: finding.position.name(),
+            service: finding.service.clone(),
+            operation: finding.operation.clone(),
+            treatment: if finding.allowed { "allow" } else { self.masking.treatment(finding.detector).name() },
+            count: finding.count,
+            sample: finding.sample.clone(),
+        };
+        self.findings.list().iter().map(shown).collect()
+    }
+
+    #[getter]
+    fn findings_uncounted(&self) -> u64 {
+        self.findings.uncounted()
     }
 
     #[getter]
@@ -141,13 +214,14 @@ fn internal(error: arrow_schema::ArrowError) -> PyErr {
 
 /// Decodes one OTLP trace body; see `_native.pyi`.
 #[pyfunction]
-#[pyo3(signature = (body, *, format, encoding = "identity", limits = None))]
+#[pyo3(signature = (body, *, format, encoding = "identity", limits = None, masking = None))]
 fn decode(
     py: Python<'_>,
     body: &Bound<'_, PyAny>,
     format: &str,
     encoding: &str,
     limits: Option<&Limits>,
+    masking: Option<&Masking>,
 ) -> PyResult<Decoded> {
     let format = match format {
         "protobuf" => Format::Protobuf,
@@ -161,16 +235,18 @@ fn decode(
         _ => return Err(PyValueError::new_err("encoding must be \"identity\", \"gzip\" or \"zstd\"")),
     };
     let limits = limits.map_or_else(crate::Limits::default, |limits| limits.0);
+    let masking = masking.map_or_else(sensitive::Masking::strict, |masking| Arc::clone(&masking.0));
+    let shared = Arc::clone(&masking);
     let decoded = if let Ok(bytes) = body.cast::<PyBytes>() {
         let bytes = bytes.as_bytes();
-        py.detach(|| crate::decode(bytes, format, encoding, &limits))
+        py.detach(|| crate::decode_masked(bytes, format, encoding, &limits, shared))
     } else {
         // Another thread may write to any other buffer while we read it without the GIL, so it is copied first.
         let bytes = PyBuffer::<u8>::get(body)?.to_vec(py)?;
-        py.detach(|| crate::decode(&bytes, format, encoding, &limits))
+        py.detach(|| crate::decode_masked(&bytes, format, encoding, &limits, shared))
     };
     match decoded {
-        Ok(crate::Decoded { batch, tally }) => Ok(Decoded { batch, tally }),
+        Ok(crate::Decoded { batch, tally, findings }) => Ok(Decoded { batch, tally, findings, masking }),
         Err(error) => {
             let raised = DecodeError::new_err(error.to_string());
             let value = raised.value(py);
@@ -185,6 +261,8 @@ fn decode(
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DecodeError", module.py().get_type::<DecodeError>())?;
     module.add_class::<Limits>()?;
+    module.add_class::<Masking>()?;
+    module.add_class::<Finding>()?;
     module.add_class::<Decoded>()?;
     module.add_function(wrap_pyfunction!(decode, module)?)
 }

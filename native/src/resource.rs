@@ -15,6 +15,8 @@ pub struct Scope {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// Whether its spans are refused for what it holds.
+    pub refuse: bool,
 }
 
 impl Scope {
@@ -33,6 +35,8 @@ pub struct Resource {
     service: i32,
     /// Bytes it adds to each span when written out.
     pub bytes: usize,
+    /// Whether its spans are refused for what it holds.
+    pub refuse: bool,
 }
 
 /// The columns that have the same value for all spans of a scope, dictionary-encoded, values included: a resource's values
@@ -60,8 +64,8 @@ impl Repeated {
         self.services.len()
     }
 
-    /// A resource to repeat; `attributes` holds its one list, closed.
-    pub fn resource(&mut self, attributes: &Attributes, shared: &Shared) -> Result<Resource> {
+    /// A resource to repeat; `attributes` holds its one list, closed. The spans that follow are of its service.
+    pub fn resource(&mut self, attributes: &Attributes, shared: &mut Shared) -> Result<Resource> {
         let mut resource = Resource::default();
         let mut service = "";
         for (key, value) in attributes.entries() {
@@ -75,6 +79,8 @@ impl Repeated {
         }
         resource.service = self.service_strings.index(service)?;
         resource.bytes = attributes.bytes() + service.len();
+        shared.masker.open_service(service);
+        resource.refuse = shared.masker.close_resource();
         Ok(resource)
     }
 

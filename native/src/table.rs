@@ -4,6 +4,7 @@
 //! [`Table::close_span`] finds the span good; otherwise they are taken back.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::attributes::{Attributes, Shared};
 use crate::dictionary::{Dictionary, Keys};
@@ -11,6 +12,7 @@ use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ids::{self, Id, IdFault};
 use crate::limits::{Limits, TABLE_BYTES_MAX};
 use crate::resource::{Repeated, Resource, Scope};
+use crate::sensitive::{Masker, Masking, Position};
 use crate::tally::{Refusal, Tally};
 use crate::text::{TextColumn, offset, place};
 
@@ -64,7 +66,6 @@ impl Default for Span<'_> {
 }
 
 /// Events of all spans.
-#[derive(Default)]
 pub struct Events {
     pub(crate) rows: Rows,
     pub(crate) times: Vec<i64>,
@@ -72,6 +73,18 @@ pub struct Events {
     pub(crate) name_strings: Dictionary,
     /// One list per event.
     pub attributes: Attributes,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            rows: Rows::default(),
+            times: Vec::new(),
+            names: Vec::new(),
+            name_strings: Dictionary::default(),
+            attributes: Attributes::new(Position::EventAttribute),
+        }
+    }
 }
 
 impl Events {
@@ -88,7 +101,7 @@ impl Events {
             return Ok(());
         };
         self.times.push(time);
-        self.names.push(self.name_strings.index(shared.clip(name))?);
+        self.names.push(shared.index(&mut self.name_strings, name, Position::EventName)?);
         self.attributes.close_list()
     }
 
@@ -101,7 +114,6 @@ impl Events {
 }
 
 /// Links of all spans.
-#[derive(Default)]
 pub struct Links {
     pub(crate) rows: Rows,
     pub(crate) trace_ids: Vec<u8>,
@@ -109,6 +121,18 @@ pub struct Links {
     pub(crate) trace_states: TextColumn,
     /// One list per link.
     pub attributes: Attributes,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self {
+            rows: Rows::default(),
+            trace_ids: Vec::new(),
+            span_ids: Vec::new(),
+            trace_states: TextColumn::default(),
+            attributes: Attributes::new(Position::LinkAttribute),
+        }
+    }
 }
 
 impl Links {
@@ -132,7 +156,7 @@ impl Links {
         };
         ids::push_hex(trace_id, &mut self.trace_ids);
         ids::push_hex(span_id, &mut self.span_ids);
-        self.trace_states.push(shared.clip(trace_state))?;
+        self.trace_states.push(&shared.keep(trace_state, Position::TraceState))?;
         self.attributes.close_list()
     }
 
@@ -208,10 +232,10 @@ pub struct Table {
 impl Table {
     /// An empty table.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, masking: Arc<Masking>) -> Self {
         Self {
-            shared: Shared { limits, tally: Tally::default(), keys: Keys::default() },
-            attributes: Attributes::default(),
+            shared: Shared { limits, tally: Tally::default(), keys: Keys::default(), masker: Masker::new(masking) },
+            attributes: Attributes::new(Position::SpanAttribute),
             events: Events::default(),
             links: Links::default(),
             starts: Vec::new(),
@@ -257,6 +281,7 @@ impl Table {
     /// Starts a span found at `offset` in the body. Fails with `too_large` beyond the limit on spans.
     pub fn open_span(&mut self, offset: usize) -> Result<()> {
         self.offered += 1;
+        self.shared.masker.open_span();
         if self.offered > self.shared.limits.spans {
             return Err(DecodeError::new(ErrorKind::TooLarge, offset, "more spans than allowed"));
         }
@@ -268,14 +293,18 @@ impl Table {
         let row = match Row::of(span) {
             Ok(row) => row,
             Err(why) => {
-                self.shared.tally.refuse(why);
-                let rows = self.rows();
-                self.attributes.truncate(rows);
-                self.events.truncate(rows);
-                self.links.truncate(rows);
+                self.refuse_open(why);
                 return Ok(());
             }
         };
+        let trace_state = self.shared.keep(&span.trace_state, Position::TraceState);
+        let status_message = self.shared.keep(&span.status_message, Position::StatusMessage);
+        let name = self.shared.index(&mut self.name_strings, &span.name, Position::SpanName)?;
+        let masked = self.shared.masker.words();
+        if self.shared.masker.close(|| self.name_strings.text(name)) {
+            self.refuse_open(Refusal::Sensitive);
+            return Ok(());
+        }
         self.starts.push(row.start);
         ids::push_hex(row.trace_id, &mut self.trace_ids);
         ids::push_hex(row.span_id, &mut self.span_ids);
@@ -283,21 +312,56 @@ impl Table {
             ids::push_hex(id, self.parent_ids.open());
         }
         self.parent_ids.close()?;
-        self.trace_states.push(self.shared.clip(&span.trace_state))?;
-        self.names.push(self.name_strings.index(self.shared.clip(&span.name))?);
+        self.trace_states.push(&trace_state)?;
+        self.names.push(name);
         self.kinds.push(known(span.kind, KINDS.len()));
+        self.attributes.mark(&mut self.shared.keys, masked.as_deref())?;
         self.attributes.close_list()?;
         self.durations_ns.push(span.end_unix_nano.saturating_sub(span.start_unix_nano));
         self.shared.tally.ends_before_start += u64::from(span.end_unix_nano < span.start_unix_nano);
         self.statuses.push(known(span.status, STATUSES.len()));
-        self.status_messages.push(self.shared.clip(&span.status_message))?;
+        self.status_messages.push(&status_message)?;
         self.events.rows.close(self.events.times.len())?;
         self.links.rows.close(self.links.trace_states.len())?;
         self.check_bytes(0, offset)
     }
 
-    /// Ends the spans of one scope: those without a resource yet get this one.
+    /// Refuses the open span and takes its lists back.
+    fn refuse_open(&mut self, why: Refusal) {
+        self.shared.tally.refuse(why);
+        self.shared.masker.open_span();
+        let rows = self.rows();
+        self.attributes.truncate(rows);
+        self.events.truncate(rows);
+        self.links.truncate(rows);
+    }
+
+    /// Forgets all but the first `rows` spans.
+    fn truncate(&mut self, rows: usize) {
+        self.starts.truncate(rows);
+        self.trace_ids.truncate(rows * 2 * ids::TRACE);
+        self.span_ids.truncate(rows * 2 * ids::SPAN);
+        self.parent_ids.truncate(rows);
+        self.trace_states.truncate(rows);
+        self.names.truncate(rows);
+        self.kinds.truncate(rows);
+        self.attributes.truncate(rows);
+        self.durations_ns.truncate(rows);
+        self.statuses.truncate(rows);
+        self.status_messages.truncate(rows);
+        self.events.truncate(rows);
+        self.links.truncate(rows);
+    }
+
+    /// Ends the spans of one scope: those without a resource yet get this one, unless it or the scope holds what refuses them.
     pub fn close_scope(&mut self, resource: &Resource, scope: &Scope, offset: usize) -> Result<()> {
+        if resource.refuse || scope.refuse {
+            let kept = self.repeated.rows();
+            for _ in kept..self.rows() {
+                self.shared.tally.refuse(Refusal::Sensitive);
+            }
+            self.truncate(kept);
+        }
         let spans = self.rows() - self.repeated.rows();
         self.check_bytes(spans.saturating_mul(resource.bytes + scope.bytes()), offset)?;
         self.repeated.push(spans, resource, scope)

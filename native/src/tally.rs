@@ -23,11 +23,13 @@ pub enum Refusal {
     IdBase64,
     /// A start or end that does not fit 63 bits of nanoseconds, which is after the year 2262.
     TimeOutOfRange,
+    /// A sensitive value whose treatment is to refuse the span.
+    Sensitive,
 }
 
 impl Refusal {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TraceIdZero,
         Self::TraceIdLength,
         Self::TraceIdNotHex,
@@ -38,6 +40,7 @@ impl Refusal {
         Self::ParentIdNotHex,
         Self::IdBase64,
         Self::TimeOutOfRange,
+        Self::Sensitive,
     ];
 
     /// Stable name, as in `Decoded.refused` in Python.
@@ -54,6 +57,7 @@ impl Refusal {
             Self::ParentIdNotHex => "parent_id_not_hex",
             Self::IdBase64 => "id_base64",
             Self::TimeOutOfRange => "time_out_of_range",
+            Self::Sensitive => "sensitive_value",
         }
     }
 }

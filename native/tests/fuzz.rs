@@ -22,6 +22,11 @@ fn mutated_bodies_end_in_a_batch_or_a_typed_error() {
 }
 
 #[test]
+fn what_is_planted_in_a_random_text_never_comes_out() {
+    assert_eq!(mutation::run_texts(7, |done| done < 100_000), 100_000);
+}
+
+#[test]
 fn every_prefix_of_a_body_ends_in_a_batch_or_a_typed_error() {
     for seed in mutation::seeds(Vec::new()) {
         for end in 0..seed.body.len() {

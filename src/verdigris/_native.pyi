@@ -5,7 +5,7 @@ from typing import Literal, final
 
 from typing_extensions import Buffer, CapsuleType
 
-__all__ = ["DecodeError", "Decoded", "Limits", "decode"]
+__all__ = ["DecodeError", "Decoded", "Finding", "Limits", "Masking", "decode"]
 
 class DecodeError(ValueError):
     """The body cannot be decoded. Safe: nothing of it was kept.
@@ -72,6 +72,61 @@ class Limits:
     def __hash__(self) -> int: ...
 
 @final
+class Masking:
+    """What is looked for in every text of a body, and what is done with it. Immutable; made once and shared by all calls.
+
+    The definition is JSON; what it does not say is as strict as can be: everything is masked but IP addresses.
+
+    - `treatments`: by detector, mask, hash, drop or refuse; for ip_address also keep (the default) and truncate.
+    - `hash_key`: base64 of 16 bytes or more, the key of HMAC-SHA-256 for what is hashed.
+    - `allow`: entries with detector, key, service (`*` at the end stands for any rest) and reason.
+    - `detectors`: your own, each with name, pattern (linear-time regular expression), keys, checksum (none, luhn, mod97, mod11)
+      and treatment.
+    - `identity`: more attributes that say which instance a span is from; they are changed for what is certain only.
+
+    Detectors: card, card_code, pin, ssn, iban, nhs_number, npi, mrn, email, phone, birth_date, ip_address, jwt, bearer, basic,
+    private_key, cookie, service_key, url_password, secret, sql_literal, url_query.
+
+    Raises: ValueError: the definition cannot be used; the message says why. Safe: nothing was decoded with it.
+    """
+
+    def __new__(cls, definition: str = "{}") -> Masking: ...
+    @staticmethod
+    def off() -> Masking:
+        """Nothing is looked for: for measurements, and for tests of what the decoder reads."""
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is looked for."""
+
+@final
+class Finding:
+    """How often one detector found something in one position of one operation. Never holds the value."""
+
+    @property
+    def detector(self) -> str:
+        """Its name; `failed` if a detector could not finish, whose value was dropped."""
+    @property
+    def position(self) -> str:
+        """Where: resource, resource_key, scope, span_name, span_attribute, span_attribute_key, status_message, event_name,
+        event_attribute, event_attribute_key, link_attribute, link_attribute_key or trace_state.
+        """
+    @property
+    def service(self) -> str:
+        """Service, masked."""
+    @property
+    def operation(self) -> str:
+        """Span name, masked; empty in a resource or a scope."""
+    @property
+    def treatment(self) -> str:
+        """mask, hash, truncate, drop or refuse; allow if an allow entry let it pass."""
+    @property
+    def count(self) -> int:
+        """How often."""
+    @property
+    def sample(self) -> str:
+        """What stood in its place the first time."""
+
+@final
 class Decoded:
     """One decoded body: the columns of `otel_traces`, in its order, one row per span kept, in the order sent.
 
@@ -87,8 +142,14 @@ class Decoded:
         """Spans refused, by reason; a partial success of OTLP. Only reasons that occurred.
 
         trace_id_zero, trace_id_length, trace_id_not_hex, span_id_zero, span_id_length, span_id_not_hex, parent_id_length,
-        parent_id_not_hex, id_base64, time_out_of_range.
+        parent_id_not_hex, id_base64, time_out_of_range, sensitive_value.
         """
+    @property
+    def findings(self) -> list[Finding]:
+        """What was sensitive and is not in the columns, in the order in which it was met first; at most 1,024."""
+    @property
+    def findings_uncounted(self) -> int:
+        """Findings beyond those."""
     @property
     def ends_before_start(self) -> int:
         """Spans kept with a duration of zero because they end before they start."""
@@ -113,8 +174,9 @@ def decode(
     format: Literal["protobuf", "json"],  # noqa: A002
     encoding: Literal["identity", "gzip", "zstd"] = "identity",
     limits: Limits | None = None,
+    masking: Masking | None = None,
 ) -> Decoded:
-    """Decode one OTLP trace body (`ExportTraceServiceRequest` or `TracesData`).
+    """Decode one OTLP trace body (`ExportTraceServiceRequest` or `TracesData`). Sensitive values do not reach a column.
 
     The interpreter lock is released meanwhile. `bytes` are read in place; any other buffer is copied first.
 
@@ -123,6 +185,7 @@ def decode(
         format: by its Content-Type.
         encoding: by its Content-Encoding.
         limits: defaults if None.
+        masking: the strict defaults if None.
 
     Raises:
         DecodeError: nothing was kept.

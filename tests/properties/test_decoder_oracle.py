@@ -17,9 +17,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from verdigris._native import Decoded, decode
+from verdigris._native import Decoded, Masking, decode
 
 TIME_END = 2**63
+# What the decoder reads; what it masks of that is asked at the end.
+OFF = Masking.off()
 KINDS = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
 STATUSES = ("Unset", "Ok", "Error")
 
@@ -268,7 +270,7 @@ def otlp_json(request: ExportTraceServiceRequest, *, snake_case: bool, ascii_onl
 @given(requests)
 def test_protobuf_reads_as_through_opentelemetry_proto(request: ExportTraceServiceRequest) -> None:
     expected, refused = rows(request)
-    decoded = decode(request.SerializeToString(), format="protobuf")
+    decoded = decode(request.SerializeToString(), format="protobuf", masking=OFF)
     assert rows_of(decoded) == expected
     assert decoded.refused == refused
 
@@ -276,10 +278,21 @@ def test_protobuf_reads_as_through_opentelemetry_proto(request: ExportTraceServi
 @settings(max_examples=300, deadline=None)
 @given(requests, st.booleans(), st.booleans())
 def test_json_reads_as_protobuf(request: ExportTraceServiceRequest, snake_case: bool, ascii_only: bool) -> None:  # noqa: FBT001
-    by_protobuf = decode(request.SerializeToString(), format="protobuf")
-    by_json = decode(otlp_json(request, snake_case=snake_case, ascii_only=ascii_only), format="json")
-    assert rows_of(by_json) == rows_of(by_protobuf)
-    assert counts(by_json) == counts(by_protobuf)
+    body, as_json = request.SerializeToString(), otlp_json(request, snake_case=snake_case, ascii_only=ascii_only)
+    for masking in (OFF, None):
+        by_protobuf = decode(body, format="protobuf", masking=masking)
+        by_json = decode(as_json, format="json", masking=masking)
+        assert rows_of(by_json) == rows_of(by_protobuf)
+        assert counts(by_json) == counts(by_protobuf)
+
+
+@settings(max_examples=300, deadline=None)
+@given(requests)
+def test_what_has_no_finding_is_kept_as_it_is(request: ExportTraceServiceRequest) -> None:
+    body = request.SerializeToString()
+    masked, raw = decode(body, format="protobuf"), decode(body, format="protobuf", masking=OFF)
+    assert masked.findings or rows_of(masked) == rows_of(raw)
+    assert counts(masked) == counts(raw)
 
 
 @settings(max_examples=100, deadline=None)
@@ -302,7 +315,7 @@ def test_the_order_of_json_members_does_not_matter(request: ExportTraceServiceRe
 def test_doubles_are_written_as_ecmascript_does_and_read_back(value: float) -> None:
     span = Span(trace_id=b"t" * 16, span_id=b"s" * 8, attributes=[KeyValue(key="d", value=AnyValue(double_value=value))])
     body = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[span])])])
-    ((_, text),) = rows_of(decode(body.SerializeToString(), format="protobuf"))[0]["SpanAttributes"]
+    ((_, text),) = rows_of(decode(body.SerializeToString(), format="protobuf", masking=OFF))[0]["SpanAttributes"]
     assert text == double_text(value)
     assert float(text) == value or math.isnan(value)
 

@@ -130,6 +130,7 @@ class Seen(NamedTuple):
     refused: bool
     failed: bool
     threshold: str
+    masked: str
     rejected: bool
 
     @property
@@ -209,6 +210,7 @@ def see(span: Span, identity: Identity, bounds: Bounds) -> Seen:
         refused=refused,
         failed=failed,
         threshold=threshold[1] if threshold else "",
+        masked=attributes.get("verdigris.masked", "")[: bounds.chars],
         rejected=not refused and not failed and 400 <= http < 500,
     )
 
@@ -248,6 +250,7 @@ class Oracle:
         self.instances = self._pooled_values("instance", lambda key: True)
         self.error_kinds = self._pooled_values("error_kind", lambda key: self.spans[key].failed)
         self.peers = self._pooled_values("peer", self._has_peer)
+        self.masked = self._pooled_values("masked", lambda key: bool(self.spans[key].masked))
         self.thresholds = self._pooled_values("threshold", lambda key: bool(self.spans[key].threshold), by_service=False)
 
     def _settle(self, spans: Iterable[Span], identity: Identity, period: Period) -> None:
@@ -423,6 +426,7 @@ class Oracle:
             exclusive_ns=total(lambda k: self.exclusive[k]),
             trace_ns=total(whole),
             peers=Counter(self.peers[k] for k in keys if self._has_peer(k)),
+            masked=histogram(lambda k: self.masked[k], [k for k in keys if self.spans[k].masked]),
         )
 
     def _edges(self, keys: Sequence[Key]) -> Iterator[EdgeCounts]:
@@ -484,6 +488,7 @@ ATTRIBUTE_VALUES: dict[str, Sequence[str]] = {
     "server.address": ("db-12.example", ""),
     "db.system": ("mysql",),
     "error.type": ("timeout", "", "500", "o'dd\\"),
+    "verdigris.masked": ("card@span_name", "card@span_name email@span_attribute", "", "o'dd\\", "x" * 201),
 }  # fmt: skip
 ATTRIBUTES = pairs_of(ATTRIBUTE_VALUES)
 EVENTS = st.lists(

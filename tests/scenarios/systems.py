@@ -44,7 +44,7 @@ class Operation:
 
     `slow_share` of the requests take `slow_ms` more. `errors` of them fail with `exception`, `refused` are answered 401 and
     do nothing. With `grpc` a failure is that status code and a refusal 16, otherwise HTTP 500 and 401. `outside`: nobody
-    records it; its callers do.
+    records it; its callers do. `url_share` of them have `url` as the URL that was asked.
     """
 
     own_ms: float
@@ -57,6 +57,8 @@ class Operation:
     refused: float = 0.0
     grpc: int = 0
     outside: bool = False
+    url: str = ""
+    url_share: float = 0.0
 
 
 System = Mapping[str, Operation]
@@ -123,6 +125,8 @@ class _Request:
         if not operation.outside:
             service, _, route = name.partition(" ")
             attributes = _rpc(operation, answer) if operation.grpc else _http(route, answer)
+            if operation.url_share and chance.random() < operation.url_share:
+                attributes += _text("url.full", operation.url)
             self.emit(service, route, SERVER, (span_id, parent), (at, now), attributes, failed=answer >= FAILED, exception=exception)
         return now, answer
 

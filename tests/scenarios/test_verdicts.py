@@ -22,6 +22,7 @@ SLOTS = "scheduling GET /slots"
 BOOKINGS = "scheduling POST /bookings"
 TOKEN = "identity POST /token/check"
 NOTIFY = "notifications notify.v1.Notify/Send"
+PAID = "https://portal.example.org/appointments?pay=4111111111111111"
 LIST, BOOK = "portal GET /appointments", "portal POST /appointments"
 
 
@@ -150,6 +151,16 @@ CASES: Mapping[str, Case] = {
     "one instance of three is slow": Case(
         replace(GREEN, odd={1: changed(GREEN.system, SLOTS, lambda o: replace(o, own_ms=30.0))}),
         "NOT_ENOUGH_DATA", None, "", (("instance", "scheduling"),), "critical", requests=1000, seconds=100,
+    ),
+    "a card number in a URL": Case(
+        with_operation(BOOK, lambda o: replace(o, url=PAID, url_share=0.1)),
+        "FAIL", "portal", "sends sensitive data that the baseline does not send", (("sensitive data", "portal"),), "critical",
+        requests=2000, seconds=200,
+    ),
+    "a card number in a URL, apart in time": Case(
+        with_operation(BOOK, lambda o: replace(o, url=PAID, url_share=0.1)),
+        "FAIL", "portal", "sends sensitive data that the baseline does not send", (("sensitive data", "portal"),), "critical",
+        requests=2000, seconds=200, after_s=HOUR_S,
     ),
     "the roles are sampled differently": Case(
         replace(GREEN, tracestate="ot=th:c"), "BLIND", None, "", (("sampling", ""),), "major", requests=1000, seconds=100,

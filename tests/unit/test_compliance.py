@@ -28,7 +28,7 @@ ASKED = {
     ),
     Framework.HIPAA: (
         "164.308(a)(1)(ii)(D) 164.308(a)(3) 164.308(a)(4) 164.308(a)(6)(ii) 164.308(a)(7) 164.308(a)(8) 164.312(a)(2)(i) 164.312(b) "
-        "164.312(c)(1) 164.312(c)(2) 164.312(d) 164.312(e) 164.316(b)(2)(i)"
+        "164.312(c)(1) 164.312(c)(2) 164.312(d) 164.312(e) 164.316(b)(2)(i) 164.502(b)"
     ),
     Framework.GDPR: "5(1)(c) 5(1)(f) 5(2) 25 30 32(1)(b) 32(1)(d) 33(5) 35(11)",
     Framework.NIST_800_53: (
@@ -280,6 +280,33 @@ def test_an_open_door_is_a_suspected_incident() -> None:
         assert answer(key, entries(*door, *back())).state is State.EVIDENCED
         assert answer(key, entries(*door)).state is State.NOT_COVERED
         assert answer(key, entries(*door, *commit())).state is State.CONTRADICTED
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["card@span_attribute"], {"PCI-DSS-4.0.1:3.4.1", "HIPAA-45CFR:164.502(b)", "GDPR-2016-679:5(1)(c)", "GDPR-2016-679:32(1)(b)"}),
+        (["card_code@span_name"], {"PCI-DSS-4.0.1:3.3.1.2", "GDPR-2016-679:32(1)(b)"}),
+        (["bearer@event_attribute", "npi@span_name"], {"GDPR-2016-679:32(1)(b)"}),
+        (["case_number@span_name"], set()),
+    ],
+)
+def test_a_leak_speaks_of_the_controls_of_what_was_sent_and_of_no_other(words: list[str], shown: set[str]) -> None:
+    judgement = rfc8785.dumps({"findings": [{"sentence": "It sends.", "operation": None, "edge": None, "leaks": words}]})
+    evidence = {**EVIDENCE, digest(judgement.decode()): judgement}
+    kind, values, more = finding("sensitive data")
+    leak = (kind, values, {**more, "based_on": (digest(judgement.decode()),)})
+    asked = [c for c in CATALOGUE if c.identifier in {"3.3.1.2", "3.3.1.3", "3.4.1", "164.502(b)", "5(1)(c)", "32(1)(b)"}]
+    assert len(asked) == 6
+
+    def of(state: State, *told: Told, kept: Mapping[str, bytes] = evidence) -> set[str]:
+        found = assess(entries(submitted(), verdict("FAIL", 1), leak, *told), kept.get, tuple(asked))
+        return {one.control.key for one in found.of(state)}
+
+    assert of(State.EVIDENCED, *back()) == shown
+    assert of(State.CONTRADICTED, *commit()) == shown
+    assert of(State.EVIDENCED) == of(State.CONTRADICTED) == set()
+    assert of(State.EVIDENCED, *back(), kept=EVIDENCE) == of(State.CONTRADICTED, *commit(), kept=EVIDENCE) == set()
 
 
 def test_blind_and_finished_contradicts_monitoring() -> None:

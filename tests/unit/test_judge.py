@@ -274,10 +274,15 @@ def test_operations_share_alpha_half_equally_and_half_by_traffic() -> None:
 
 
 def test_an_operation_of_which_all_is_asked_has_all_of_its_weight_and_no_more() -> None:
-    cand = replace(row(), error_kinds={"panic": UNIT})
-    windows = steady(half(row(), edges=(call(99),)), half(cand, edges=(call(99),)), 3)
+    base = replace(row(), masked={"email@span_name": UNIT})
+    cand = replace(row(), error_kinds={"panic": UNIT}, masked={"card@span_name": UNIT})
+    new = replace(row(BANK), masked={"card@span_name": UNIT})
+    windows = steady(half(base, edges=(call(99),)), half(cand, new, edges=(call(99),)), 3)
     streams = streams_of(tally(windows), POLICY, 0.09)
-    assert {s.signal for s in streams} >= {Signal.NEW_ERROR_KIND, Signal.CALL_EXTRA, Signal.REFUSED_LESS, Signal.EXCLUSIVE_LATENCY}
+    assert {s.signal for s in streams} >= {
+        Signal.NEW_ERROR_KIND, Signal.CALL_EXTRA, Signal.REFUSED_LESS, Signal.EXCLUSIVE_LATENCY, Signal.LEAK, Signal.LEAK_MORE,
+        Signal.NEW_OPERATION_LEAKS,
+    }  # fmt: skip
     assert sum(s.weight for s in streams) == pytest.approx(1)
 
 

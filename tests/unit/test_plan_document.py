@@ -176,7 +176,7 @@ def test_the_haproxy_plan_cannot_mirror_and_the_envoy_plan_can() -> None:
 
 def test_the_digest_is_that_of_the_canonical_form_and_stays_what_it_is() -> None:
     plan = load_plan(SHORT)
-    assert plan.digest == "8b8ece40218b534643ddb1abb65a9afe7ac58e0a8a9e34e59ac6e6d8a9b1e2a8"
+    assert plan.digest == "a635b9765401223be49fec593d68930a81d137a8cb415ef2a465fe2bb9e68df3"
     assert plan.canonical.startswith(b'{"bake":{"for":1800,"holdback":5},"baseline":{"addresses":["10.0.0.1:80"],')
     assert load_plan(plan.canonical.decode()) == plan
 
@@ -205,6 +205,22 @@ def test_every_tolerance_of_the_judge_can_be_written() -> None:
     names = {f.name for f in fields(Policy)}
     assert set(keys_of(ToleranceSections)) | {"alpha", "beta"} == names
     assert set(json.loads(load_plan(SHORT).canonical)["objectives"]["defaults"]) == names
+
+
+def test_leaks_are_tolerated_by_detector_with_a_reason_everywhere_or_in_some_operations() -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["objectives"]["defaults"]["tolerated_leaks"] = {"email": "the help desk's own"}
+        document["objectives"]["operations"] = [{"match": "crm *", "tolerated_leaks": {"phone": "a test system"}}, {"match": "a *"}]
+
+    plan = load_plan(written(change))
+    tolerated = [plan.objectives.of(operation).tolerated_detectors for operation in ("portal server GET /", "crm server GET /", "a b c")]
+    assert tolerated == [{"email"}, {"phone"}, {"email"}]
+    assert b"a test system" in plan.canonical
+    assert load_plan(plan.canonical.decode()) == plan
+    wrong: tuple[object, ...] = ({"E-mail": "x"}, {"email": ""}, {"email": None}, ["email"])
+    for value in wrong:
+        told = problems(written(put("objectives.defaults.tolerated_leaks", value)))
+        assert [p.path.startswith("objectives.defaults.tolerated_leaks") for p in told] == [True], value
 
 
 @pytest.mark.parametrize("place", [place for place, field in all_keys(PlanDocument) if field.is_required()])
@@ -453,6 +469,12 @@ def test_what_is_no_plan_at_all_is_told(text: str) -> None:
         ("observe.reference", 59, "observe.reference", "59s is short"),
         ("objectives.operations", [{"match": "a *"}], "objectives.operations[0].match", "nothing is different"),
         ("retention", {"evidence": "364d"}, "retention.evidence", "after 364d nothing can be judged again"),
+        (
+            "objectives.defaults.tolerated_leaks",
+            {"email": "public", "emial": "public"},
+            "objectives.defaults.tolerated_leaks.emial",
+            "no detector of Verdigris",
+        ),
     ],
 )
 def test_what_is_doubtful_is_a_warning(path: str, value: object, where: str, part: str) -> None:

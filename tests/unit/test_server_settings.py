@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.authorities import Issuer
 
+from verdigris import _native
 from verdigris.plan.identity import IdentityMatch
 from verdigris.server.settings import GuardSettings, InvalidSettings, keys, load_settings, parse_settings
 from verdigris.telemetry.receiver.bounds import IntakeBounds
@@ -164,3 +166,62 @@ def test_the_documentation_lists_every_setting_with_its_meaning() -> None:
     for key, meaning in keys().items():
         assert f"| `{key}` |" in page, f"docs/telemetry-in.md lacks the setting {key}"
         assert meaning in page, f"docs/telemetry-in.md says something else of {key} than: {meaning}"
+
+
+MASKING = """
+state_folder: s
+masking:
+  treatments: {email: hash, ip_address: truncate}
+  hash_key: ${env:HASH_KEY}
+  detectors:
+    - name: case_number
+      pattern: CASE-[0-9]{8}
+      keys: ["case.*"]
+      treatment: drop
+  allow:
+    - detector: case_number
+      key: case.public
+      service: portal
+      reason: Published on the court's own pages
+  identity: [deployment.slot]
+"""
+HASH_KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
+
+
+def test_masking_arrives_at_the_decoder_and_its_key_is_not_shown() -> None:
+    settings = parse(MASKING, HASH_KEY=HASH_KEY)
+    assert HASH_KEY in settings.masking
+    assert HASH_KEY not in repr(settings)
+    assert not _native.Masking(settings.masking).is_off
+    assert parse("state_folder: s").masking == "{}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "where", "why"),
+    [
+        ("CASE-[0-9]{8}", "CASE-(?=x)", 7, "masking.detectors[0]", "look-around"),
+        ("CASE-[0-9]{8}", "x*", 7, "masking.detectors[0]", "matches the empty text"),
+        ("name: case_number", "name: email", 7, "masking.detectors[0]", "is taken"),
+        ("treatment: drop", "treatment: keep", 7, "masking.detectors[0]", "none of mask, hash, drop, refuse"),
+        ("email: hash", "email: keep", 4, "masking.treatments.email", "an allow entry"),
+        ("email: hash", "mail: hash", 4, "masking.treatments.mail", "no detector"),
+        ("detector: case_number", "detector: case_numbers", 12, "masking.allow[0]", "no detector"),
+        ("      reason: Published on the court's own pages\n", "", 12, "masking.allow[0].reason", "is missing"),
+        ("key: case.public\n      service: portal", 'key: "*"', 12, "masking.allow[0]", "every key of every service"),
+        ("${env:HASH_KEY}", HASH_KEY, 5, "masking.hash_key", "must not stand in the file"),
+    ],
+)
+def test_a_bad_definition_of_masking_is_refused_with_its_place(old: str, new: str, line: int, where: str, why: str) -> None:
+    assert old in MASKING
+    with pytest.raises(InvalidSettings) as refused:
+        parse(MASKING.replace(old, new), HASH_KEY=HASH_KEY)
+    assert re.search(rf"line {line}(, column \d+)?: {re.escape(where)}: ", str(refused.value))
+    assert why in str(refused.value)
+    assert HASH_KEY not in str(refused.value)
+
+
+def test_hashes_need_a_key_of_some_length() -> None:
+    with pytest.raises(InvalidSettings, match="needs at least 16"):
+        parse(MASKING, HASH_KEY="c2hvcnQ=")
+    with pytest.raises(InvalidSettings, match="no hash_key"):
+        parse(MASKING.replace("  hash_key: ${env:HASH_KEY}\n", ""))

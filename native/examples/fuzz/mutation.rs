@@ -4,7 +4,8 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::{Array, StructArray};
-use verdigris_native::{DecodeError, Decoded, Encoding, Format, Limits, decode};
+use verdigris_native::sensitive::{Detector, Masker, Place, Position};
+use verdigris_native::{DecodeError, Decoded, Encoding, Format, Limits, Masking, decode};
 
 #[path = "sample.rs"]
 pub mod sample;
@@ -172,7 +173,12 @@ pub fn check(body: &[u8], format: Format, encoding: Encoding, limits: &Limits) -
     let again = decode(body, format, encoding, limits);
     match (&once, &again) {
         (Ok(once), Ok(again)) => {
-            assert!(once.batch == again.batch && once.tally == again.tally, "decoding differs from run to run");
+            let same = once.batch == again.batch && once.tally == again.tally && once.findings == again.findings;
+            assert!(same, "decoding differs from run to run");
+            assert!(
+                once.findings.list().iter().all(|finding| finding.detector != Detector::Failed),
+                "a detector failed"
+            );
             let data = StructArray::from(once.batch.clone()).to_data();
             data.validate_full().expect("a valid batch");
             assert!(once.batch.num_rows() <= limits.spans, "more rows than allowed");
@@ -214,4 +220,101 @@ pub fn run(seed: u64, seeds: &[Seed], mut go_on: impl FnMut(u64) -> bool) -> Out
         }
     }
     outcomes
+}
+
+/// What detectors start at, and what separates it; put together at random around what is planted.
+const PIECES: [&str; 56] = [
+    " ",
+    " ",
+    "  ",
+    "\n",
+    "=",
+    ":",
+    ": ",
+    ", ",
+    "&",
+    "?",
+    "?a=",
+    "&b=",
+    "#",
+    "/",
+    "//",
+    "://",
+    "@",
+    "\"",
+    "'",
+    "\\",
+    "\\\"",
+    "[",
+    "]",
+    "{",
+    "}",
+    "(",
+    "<",
+    ">",
+    "|",
+    ";",
+    "%",
+    "%20",
+    "%40",
+    "%2540",
+    "\u{200b}",
+    "\u{e9}",
+    "\u{ff14}",
+    "12",
+    "4111",
+    "0.",
+    "-",
+    "--",
+    "/*",
+    "$a$",
+    "password",
+    "cvv",
+    "Bearer",
+    "Basic",
+    "Cookie: ",
+    "SELECT a FROM t WHERE b = ",
+    "eyJhbGciOiJIUzI1NiJ9.",
+    "-----BEGIN PRIVATE KEY-----",
+    "[email]",
+    "[secret~",
+    "411111******1111",
+    "MRN",
+];
+
+/// What is planted, with the part of it that must not come out.
+const PLANTED: [(&str, &str); 8] = [
+    ("4111111111111111", "11111111111"),
+    ("4111 1111 1111 1111", "1111 1111 1111"),
+    ("123-45-6789", "45-6789"),
+    ("GB82WEST12345698765432", "WEST12345698"),
+    ("jane.roe@example.com", "jane.roe@"),
+    ("AKIAIOSFODNN7EXAMPLE", "IOSFODNN7"),
+    ("password=hunter2", "hunter2"),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl", "eyJzdWIi"),
+];
+
+/// Masks texts made at random with something planted in each, while `go_on` of the number so far. What is planted never comes
+/// out, no detector fails, and masking what is masked changes nothing. Returns the number of texts.
+///
+/// # Panics
+/// If one of these does not hold.
+pub fn run_texts(seed: u64, mut go_on: impl FnMut(u64) -> bool) -> u64 {
+    let mut random = Random::new(seed);
+    let place = Place::of(Position::SpanAttribute);
+    let mut texts = 0;
+    while go_on(texts) {
+        texts += 1;
+        let (planted, secret) = PLANTED[random.below(PLANTED.len())];
+        let mut junk = || -> String { (0..random.below(6)).map(|_| PIECES[random.below(PIECES.len())]).collect() };
+        let text = format!("{} {planted} {}", junk(), junk());
+        let mut masker = Masker::new(Masking::strict());
+        let once =
+            masker.treat(&text, usize::MAX, place).unwrap_or_else(|| panic!("seed {seed}: nothing found in {text:?}"));
+        assert!(!once.contains(secret), "seed {seed}: {secret:?} of {text:?} comes out: {once:?}");
+        assert_ne!(once, "[failed]", "seed {seed}: a detector failed on {text:?}");
+        let again = masker.treat(&once, usize::MAX, place);
+        assert_eq!(again, None, "seed {seed}: masking {once:?} again changes it");
+    }
+    texts
 }

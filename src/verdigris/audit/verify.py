@@ -231,7 +231,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "signal": (
         "latency", "exclusive latency", "errors", "new error kind", "refused more", "refused less", "rejected", "call missing",
         "call extra", "orphans", "no traces", "sampling", "instance", "operation missing", "new operation fails", "untraced requests",
-        "failing at the proxy",
+        "failing at the proxy", "sensitive data", "more sensitive data", "new operation sends sensitive data",
     ),
     "severity": ("minor", "major", "critical"),
     "why": ("retention", "asked"),

@@ -24,6 +24,7 @@ from verdigris.compliance.rules import (
     every_act_is_recorded,
     foreign_weights_are_answered,
     impact_is_documented,
+    leaks_are_answered,
     outage_of_the_log_is_recorded,
     outside,
     privileged_acts_are_recorded,
@@ -76,15 +77,21 @@ class Control:
         return f"{self.framework.value.key.lower()}_{plain}"
 
 
+PERSONAL = ("ssn", "nhs_number", "mrn", "email", "phone", "birth_date", "ip_address", "card", "iban")
+"""Detectors of what says who somebody is, or is theirs alone. A provider's identifier (`npi`) is public."""
+
+CREDENTIALS = ("jwt", "bearer", "basic", "private_key", "cookie", "service_key", "url_password", "secret", "pin", "card_code")
+"""Detectors of what lets somebody in, or pay."""
+
 _LISTS: Mapping[Framework, tuple[tuple[str, str, Rule], ...]] = MappingProxyType({
     Framework.PCI_DSS: (
         ("1.2.2", "Changes to network controls follow change control", outside("a candidate's weight is no network control's setting")),
         ("2.2.1", "Configuration standards for components", outside("no check compares the environments with a standard")),
-        ("3.3.1.1", "No full track data is kept", outside("no scan of the telemetry is in the entries")),
-        ("3.3.1.2", "No card verification code is kept", outside("no scan of the telemetry is in the entries")),
-        ("3.3.1.3", "No PIN is kept", outside("no scan of the telemetry is in the entries")),
-        ("3.4.1", "Card numbers are masked when shown", outside("no scan of the telemetry is in the entries")),
-        ("3.5.1", "Card numbers are unreadable where they are kept", outside("no scan of the telemetry is in the entries")),
+        ("3.3.1.1", "No full track data is kept", outside("no detector looks for track data")),
+        ("3.3.1.2", "No card verification code is kept", leaks_are_answered("card verification codes", "card_code")),
+        ("3.3.1.3", "No PIN is kept", leaks_are_answered("PINs", "pin")),
+        ("3.4.1", "Card numbers are masked when shown", leaks_are_answered("card numbers", "card")),
+        ("3.5.1", "Card numbers are unreadable where they are kept", outside("where a candidate keeps card numbers is not in the entries")),
         ("6.2.3", "Software is reviewed before release", outside("an approval of a rollout is no review of its code")),
         ("6.3.1", "Vulnerabilities are identified and managed", checked("vulnerabilities")),
         ("6.3.2", "An inventory of own and third-party software", outside("no inventory of the candidate's software is in the entries")),
@@ -122,14 +129,16 @@ _LISTS: Mapping[Framework, tuple[tuple[str, str, Rule], ...]] = MappingProxyType
         ("164.312(d)", "Persons are authenticated", outside("how people are authenticated is not in the entries")),
         ("164.312(e)", "Transmission is secured", outside("no check of connections is in the entries")),
         ("164.316(b)(2)(i)", "Documentation is kept six years", outside("how long the record is kept is not in a rollout's entries")),
+        ("164.502(b)", "Uses and disclosures are the minimum necessary", leaks_are_answered("patients' data", *PERSONAL)),
     ),
     Framework.GDPR: (
-        ("5(1)(c)", "Data minimisation", outside("no scan of the telemetry is in the entries")),
+        ("5(1)(c)", "Data minimisation", leaks_are_answered("personal data", *PERSONAL)),
         ("5(1)(f)", "Integrity and confidentiality of personal data", outside("a rollout's entries do not speak of personal data")),
         ("5(2)", "Accountability for the principles", outside("a rollout's entries do not speak of personal data")),
         ("25", "Data protection by design and by default", outside("a rollout's entries do not speak of personal data")),
         ("30", "Records of processing activities", outside("a rollout is no processing activity")),
-        ("32(1)(b)", "Lasting confidentiality, integrity, availability, resilience", outside("one change does not show a lasting ability")),
+        ("32(1)(b)", "Lasting confidentiality, integrity, availability, resilience", leaks_are_answered(
+            "personal data or credentials", *PERSONAL, *CREDENTIALS)),
         ("32(1)(d)", "Security measures are tested regularly", outside("behaviour of one change is judged, not security measures")),
         ("33(5)", "Breaches of personal data are documented", outside("entries do not say whether personal data were affected")),
         ("35(11)", "Impact assessments are reviewed when risk changes", outside("an impact assessment is not in the entries")),

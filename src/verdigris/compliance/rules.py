@@ -4,7 +4,8 @@ A rule claims no more than its entries show. What a control asks for beyond that
 what it asks for, or it cannot be told whether they do, the answer is that the rollout does not cover it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from verdigris.compliance.answers import Answer, Contradicted, Evidenced, NotCovered
 from verdigris.compliance.approval_rules import change_is_approved
@@ -21,6 +22,9 @@ CHANGE_FIELDS = ("reason", "security_impact", "rollback_plan", "ticket", "author
 DECIDED, UNDECIDED = ("PASS", "FAIL"), "NOT_ENOUGH_DATA"
 OPEN_DOOR = "refused less"
 """The finding that requests which the baseline refuses get through."""
+
+LEAKED = ("sensitive data", "more sensitive data", "new operation sends sensitive data")
+"""The findings that the candidate sends sensitive data that the baseline does not send."""
 
 ORIGIN = "from"
 """The field of a card that says from where somebody acted."""
@@ -261,6 +265,37 @@ def suspected_intrusion_is_answered(facts: Facts) -> Answer:
         return NotCovered("requests that the baseline refuses got through, and the rollout has not gone back in the record")
     return Evidenced((*doors, back.index), "requests that the baseline refuses got through the candidate; all traffic went back",
                      ("what was done with those requests", "who was told"))  # fmt: skip
+
+
+def leaks_are_answered(what: str, *detectors: str) -> Rule:
+    """What one of these detectors finds in the candidate's telemetry, and not in the baseline's, takes its traffic away."""
+
+    def rule(facts: Facts) -> Answer:
+        found = [entry for entry in facts.of(Kind.FINDING) if entry.statement.values["signal"] in LEAKED]
+        said = [(entry, facts.finding(entry)) for entry in found]
+        if found and not all(each for _, each in said):
+            return NotCovered("what was found of sensitive data was erased: whether it was this cannot be shown any more")
+        leaks = tuple(entry.index for entry, each in said if _detectors(each) & set(detectors))
+        if not leaks:
+            return NotCovered(f"no finding of this rollout is of {what}; that none was sent is not shown by that")
+        seen = f"the candidate's telemetry had {what} that the baseline's has not"
+        committed = [entry.index for entry in facts.of(Kind.COMMIT_INTENDED) if entry.index > leaks[0]]
+        if committed:
+            return Contradicted((leaks[0], committed[0]), f"{seen}, and the candidate became the default")
+        back = facts.back_at_baseline()
+        if back is None or back.index < leaks[0]:
+            return NotCovered(f"{seen}, and the rollout has not gone back in the record")
+        return Evidenced(
+            (*leaks, back.index), f"{what} appeared in the candidate's telemetry and not in the baseline's; all traffic went back",
+            ("other places than telemetry that came to the guard", "what became of telemetry that was sent elsewhere too"),
+        )  # fmt: skip
+
+    return rule
+
+
+def _detectors(finding: Mapping[str, Any]) -> set[str]:
+    words = finding.get("leaks")
+    return {str(word).partition("@")[0] for word in words} if isinstance(words, list) else set()
 
 
 def checked(check: str) -> Rule:

@@ -40,6 +40,9 @@ MEANINGS: Mapping[Signal, str] = MappingProxyType({
     Signal.NEW_OPERATION_FAILS: "An operation that the baseline does not have fails.",
     Signal.UNTRACED: "More requests leave no trace.",
     Signal.FAILING_AT_PROXY: "Requests fail at the proxy.",
+    Signal.LEAK: "Sensitive data is sent that the baseline does not send.",
+    Signal.LEAK_MORE: "Sensitive data is sent more often.",
+    Signal.NEW_OPERATION_LEAKS: "An operation that the baseline does not have sends sensitive data.",
 })  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def _silent(base: OperationTally, windows: int) -> OperationTally:
     """An operation that the candidate never showed: no requests, so nothing can be shown of it."""
     none = np.zeros((1, windows))
     empty = type(base.durations)(0, np.zeros((1, windows, 1)))
-    return OperationTally((), none, none, none, none, none, none, none, empty, empty, {}, 0.0, 0.0, 0.0, 0, {})
+    return OperationTally((), none, none, none, none, none, none, none, empty, empty, {}, {}, 0.0, 0.0, 0.0, 0, {})
 
 
 def _pooled(rest: Sequence[Question]) -> list[Question]:

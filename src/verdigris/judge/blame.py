@@ -11,7 +11,8 @@ then goes to a service:
 3. Errors count where they begin: the deepest failing span whose children are well.
 4. A request that stops short is blamed on the last call it made before it stopped, or on the caller if it made none. A call
    that is never made any more, while the caller's others are, was taken out of the caller.
-5. A span whose parent never comes is blamed on whose span that was in the baseline.
+5. Sensitive data is blamed on the operation that sends it.
+6. A span whose parent never comes is blamed on whose span that was in the baseline.
 
 So a caller that is slower only because its callee is has no excess of its own and cannot be blamed above it.
 """
@@ -26,7 +27,7 @@ from verdigris.judge.evidence import Judged, StreamEvidence
 from verdigris.judge.sight import crosses_to_server, present_share, unseen
 from verdigris.judge.streams import bucket_ms
 from verdigris.judge.tallies import RoleTally, Tallies, TimeHistogram
-from verdigris.judge.verdict import Signal
+from verdigris.judge.verdict import LEAKS, Signal
 from verdigris.judge.windows import Edge, Operation
 
 CALLEE_ODDS = 3.0
@@ -79,6 +80,7 @@ def rank(tallies: Tallies, judged: Sequence[Judged]) -> list[Suspect]:
         judged: each stream with its evidence and the threshold (nats) at which it is a finding.
     """
     found = list(_time_excess(tallies, judged)) + list(_error_excess(tallies, judged)) + list(_structure_excess(tallies, judged))
+    found += _leak_excess(tallies, judged)
     by_service: dict[str, list[tuple[float, Excess]]] = {}
     trouble = _Trouble(tallies, found)
     for excess in found:
@@ -175,6 +177,19 @@ def _error_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess
                 continue
             between = (operation.service, to[0]) if operation.kind == "Client" and len(to) == 1 else None
             yield Excess(operation, stream.signal, more * cand.n / traces, sure, between)
+
+
+def _leak_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess]:
+    """What is sent is its sender's doing."""
+    traces = max(tallies.candidate.trace_count, 1)
+    for stream, evidence, threshold in judged:
+        sure = _sure(evidence, threshold)
+        n_b, n_c = float(stream.base_n.sum()), float(stream.cand_n.sum())
+        if stream.signal not in LEAKS or sure == 0 or not n_b or not n_c:
+            continue
+        more = float(stream.cand_k.sum()) - float(stream.base_k.sum()) * n_c / n_b
+        if more > 0:
+            yield Excess(stream.operation, stream.signal, more / traces, sure, None)
 
 
 def _usual_parent(tallies: Tallies, operation: Operation) -> Operation:

@@ -26,6 +26,9 @@ WORDS = {
     Signal.OPERATION_MISSING: "requests that reach it",
     Signal.NEW_OPERATION_FAILS: "requests that fail in operations which the baseline does not have",
     Signal.UNTRACED: "requests without a trace",
+    Signal.LEAK: "requests that send sensitive data which the baseline does not send",
+    Signal.LEAK_MORE: "requests that send sensitive data",
+    Signal.NEW_OPERATION_LEAKS: "requests that send sensitive data in operations which the baseline does not have",
 }
 
 

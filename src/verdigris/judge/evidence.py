@@ -43,6 +43,9 @@ PRIOR_OF = {
     Signal.REFUSED_MORE: 0.001,
     Signal.REFUSED_LESS: 0.001,
     Signal.NEW_ERROR_KIND: 0.00001,
+    Signal.LEAK: 0.00001,
+    Signal.LEAK_MORE: 0.001,
+    Signal.NEW_OPERATION_LEAKS: 0.00001,
 }
 
 BLOCK_PRIOR_WINDOWS = 10.0

@@ -10,11 +10,11 @@ from verdigris.judge.blame import rank
 from verdigris.judge.consequences import reachable
 from verdigris.judge.effects import effect_of, share_effect
 from verdigris.judge.evidence import Judged
-from verdigris.judge.sentences import cause_sentence, finding_sentence
+from verdigris.judge.sentences import cause_sentence, finding_sentence, leak_words
 from verdigris.judge.sight import crosses_to_server, unseen
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
-from verdigris.judge.verdict import Cause, Effect, Evidence, Finding, Severity, Signal
+from verdigris.judge.verdict import LEAKS, Cause, Effect, Evidence, Finding, Severity, Signal
 from verdigris.judge.windows import Operation
 
 WITHOUT_ONE_MAX = 0.25
@@ -77,12 +77,13 @@ def _finding(tallies: Tallies, row: Judged, signal: Signal) -> Finding:
             round(float(stream.base_n.sum())), round(float(stream.cand_n.sum())),
         ),
         finding_sentence(stream, signal, effect, suspect, tallies),
+        leaks=leak_words(stream.signal, stream.operation, tallies) if stream.signal in LEAKS else (),
     )  # fmt: skip
 
 
 def _severity(stream: Stream, effect: Effect, tallies: Tallies) -> Severity:
-    """Critical: an open door, 5 % more failures, or a fifth of the request's time; minor: under a hundredth."""
-    if stream.signal is Signal.REFUSED_LESS:
+    """Critical: an open door, sensitive data, 5 % more failures, or a fifth of the request's time; minor: under a hundredth."""
+    if stream.signal is Signal.REFUSED_LESS or stream.signal in LEAKS:
         return Severity.CRITICAL
     change = abs((effect.candidate or 0.0) - (effect.baseline or 0.0))
     if effect.unit == "ms":

@@ -15,14 +15,14 @@ from verdigris.judge.betting import combine
 from verdigris.judge.consequences import felt_of_bad_instances, following, numbered
 from verdigris.judge.evidence import Judged, StreamEvidence, apart, side_by_side, trail_apart
 from verdigris.judge.findings import TRUST, causes_of, findings_of, out_of_sight, seen
-from verdigris.judge.sentences import summary_sentence
+from verdigris.judge.sentences import shared_leaks, summary_sentence
 from verdigris.judge.streams import streams_of
 from verdigris.judge.tallies import Tallies, tally
 from verdigris.judge.verdict import Effect, Evidence, Finding, Judgement, Outcome, Severity, Signal, StreamTrail
 from verdigris.judge.windows import Windows
 from verdigris.plan.policy import Policy
 
-JUDGE_VERSION = "1"
+JUDGE_VERSION = "2"
 """Raised whenever equal windows may give another judgement; recorded with every verdict."""
 
 CONCURRENT_SHARE = 0.5
@@ -129,6 +129,7 @@ def _notes(tallies: Tallies, *, concurrent: bool) -> tuple[str, ...]:
         alone = sorted(role.services - other.services)
         if alone:
             notes.append(f"Services seen only in the {word}: {', '.join(alone[:10])}{' …' if len(alone) > 10 else ''}.")  # noqa: PLR2004
+    notes += shared_leaks(tallies)
     instances = {len(t.groups) for t in tallies.candidate.operations.values()}
     if concurrent and max(instances, default=0) < 3:  # noqa: PLR2004
         notes.append("The candidate has fewer than three instances of its services: one bad instance is hard to tell from a bad candidate.")

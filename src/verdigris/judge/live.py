@@ -24,11 +24,11 @@ from verdigris.judge.live_streams import Counts, LiveStream, LiveStreams, stream
 from verdigris.judge.merged import Known, Merged, with_window
 from verdigris.judge.reference import Proxied as Proxied  # noqa: PLC0414  # part of what this module offers
 from verdigris.judge.reference import Reference
-from verdigris.judge.sentences import summary_sentence
-from verdigris.judge.tallies import GROUPS_MAX
+from verdigris.judge.sentences import shared_leaks, summary_sentence
+from verdigris.judge.tallies import GROUPS_MAX, Tallies, tally
 from verdigris.judge.telemetry_trust import Trust, counting
 from verdigris.judge.verdict import Cause, Finding, Missing, Outcome, Signal
-from verdigris.judge.windows import Edge, Operation, Window
+from verdigris.judge.windows import Edge, Operation, RoleWindow, Window, Windows
 from verdigris.plan.objectives import Objectives
 
 EVIDENCE_MAX = 20
@@ -349,13 +349,27 @@ def _notes(state: LiveState) -> tuple[str, ...]:
     if candidate:
         more = f" and {len(candidate) - 5} more" if len(candidate) > 5 else ""  # noqa: PLR2004  # as many as one reads
         named = ", ".join(str(o) for o in candidate[:5])
-        notes.append(f"The candidate shows operations that the reference does not know; only their failures are judged: {named}{more}.")
+        judged = "only their failures and what they leak are judged"
+        notes.append(f"The candidate shows operations that the reference does not know; {judged}: {named}{more}.")
+    if any(o.masked for s in _sums(state) for o in s.baseline.operations.values()):
+        notes += shared_leaks(_leaking(state))
     groups: dict[str, int] = {}
     for service, _ in state.names:
         groups[service] = groups.get(service, 0) + 1
     if groups and max(groups.values()) < 3:  # noqa: PLR2004  # of two, which one is bad?
         notes.append("The candidate has fewer than three instances of its services: one bad instance is hard to tell from a bad candidate.")
     return tuple(notes)
+
+
+def _leaking(state: LiveState) -> Tallies:
+    """The operations that send something sensitive, over all windows."""
+    window = state.merged.everything()
+
+    def leaking(half: RoleWindow) -> RoleWindow:
+        shown = {o.operation for o in half.operations if o.masked}
+        return RoleWindow(operations=tuple(o for o in half.operations if o.operation in shown))
+
+    return tally(Windows(1, (Window(0, leaking(window.baseline), leaking(window.candidate)),)))
 
 
 def _sums(state: LiveState) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from verdigris.judge.evidence import Judged, StreamEvidence
 from verdigris.judge.findings import TRUST, causes_of, findings_of, in_order, out_of_sight, sampling, seen, severity_of_share
 from verdigris.judge.live_streams import Counts, LiveStream, LiveStreams
 from verdigris.judge.merged import Merged
-from verdigris.judge.sentences import share
+from verdigris.judge.sentences import leak_sentence, leak_words, share
 from verdigris.judge.streams import Stream, bucket_ms
 from verdigris.judge.tallies import Tallies, tally
 from verdigris.judge.telemetry_trust import Trust, unseen_needed
@@ -23,8 +23,8 @@ from verdigris.judge.windows import Edge, Operation, RoleWindow, Window, Windows
 SAMPLING_TRACES_MIN = 30
 """Sampling is compared when both roles have so many traces: of a few, most may carry a threshold by chance."""
 
-APART = frozenset({Signal.OPERATION_MISSING, Signal.NEW_OPERATION_FAILS, Signal.UNTRACED})
-"""Signals whose findings are made here: they have no counterpart in a comparison."""
+APART = frozenset({Signal.OPERATION_MISSING, Signal.NEW_OPERATION_FAILS, Signal.NEW_OPERATION_LEAKS, Signal.UNTRACED})
+"""Signals whose findings are made here: they are of no operation that both roles have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,9 +185,28 @@ def _apart(state: Seen, crossed: NDArray[np.bool_]) -> Iterator[Finding]:
         if stream.signal is Signal.NEW_OPERATION_FAILS:
             operation = _failing_new_operation(state)
             service = operation.service if operation is not None else ""
+        if stream.signal is Signal.NEW_OPERATION_LEAKS:
+            operation = _leaking_new_operation(state)
+            service = operation.service if operation is not None else ""
         effect = share_effect(WORDS[stream.signal], base_k, base_n, cand_k, cand_n, float(state.phi[i]))
         moved = f"{effect.measure} {share(effect.baseline)} → {share(effect.candidate)}"
         evidence = Evidence(float(state.log_e[i]), float(state.needed[i]), round(base_n), round(cand_n))
+        if stream.signal is Signal.NEW_OPERATION_LEAKS and operation is not None:
+            everything = tally(Windows(1, (state.merged.everything(),)))
+            sentence = leak_sentence(stream.signal, operation, everything, moved)
+            yield Finding(
+                "",
+                stream.signal,
+                Severity.CRITICAL,
+                service,
+                operation,
+                None,
+                effect,
+                evidence,
+                sentence,
+                leaks=leak_words(stream.signal, operation, everything),
+            )
+            continue
         severity = severity_of_share(abs((effect.candidate or 0.0) - (effect.baseline or 0.0)))
         yield Finding(
             "", stream.signal, severity, service, operation, None, effect, evidence, f"{_SAYS[stream.signal].format(operation)}: {moved}."
@@ -197,6 +216,7 @@ def _apart(state: Seen, crossed: NDArray[np.bool_]) -> Iterator[Finding]:
 _SAYS = {
     Signal.OPERATION_MISSING: "Requests hardly reach {} any more",
     Signal.NEW_OPERATION_FAILS: "{}, which the baseline does not have, fails",
+    Signal.NEW_OPERATION_LEAKS: "Operations which the baseline does not have send sensitive data",
     Signal.UNTRACED: "More of the candidate's requests leave no trace",
 }
 
@@ -207,6 +227,15 @@ def _failing_new_operation(state: Seen) -> Operation | None:
         if not state.streams.knows(counts.operation):
             failed[counts.operation] = failed.get(counts.operation, 0) + counts.errors
     return max(sorted(failed), key=lambda o: failed[o], default=None)
+
+
+def _leaking_new_operation(state: Seen) -> Operation | None:
+    """The one that the reference does not know and of which most requests send something."""
+    leaked: dict[Operation, int] = {}
+    for counts in state.merged.everything().candidate.operations:
+        if counts.masked and not state.streams.knows(counts.operation):
+            leaked[counts.operation] = leaked.get(counts.operation, 0) + sum(counts.masked.values())
+    return max(sorted(leaked), key=lambda o: leaked[o], default=None)
 
 
 def _unseen(finding: Finding, state: Seen, tallies: Tallies) -> bool:

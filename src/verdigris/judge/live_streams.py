@@ -1,8 +1,8 @@
 """The live judge's questions, asked of one window at a time: streams fixed by the reference, and their counts in a window.
 
-Find faults: the same streams as in `streams`, with thresholds from the reference, and three more: an operation that the
-candidate no longer reaches, calls that the baseline does not make, and new operations that fail. Show health: the questions of
-`assurance`; those of quiet operations are pooled.
+Find faults: the same streams as in `streams`, with thresholds from the reference, and more: an operation that the candidate
+no longer reaches, calls that the baseline does not make, and new operations that fail or send sensitive data. Show health: the
+questions of `assurance`; those of quiet operations are pooled.
 """
 
 from bisect import bisect_left
@@ -15,8 +15,20 @@ from verdigris.judge.assurance import ENOUGH_OF_BUSIEST, REST
 from verdigris.judge.betting import PRIOR_TRIALS
 from verdigris.judge.divergence import Array
 from verdigris.judge.evidence import PRIOR_OF, Rows
+from verdigris.judge.leaks import is_known, is_new
 from verdigris.judge.reference import LearnedEdge, LearnedOperation, LearnedQuantile, LearnedRate, Reference
-from verdigris.judge.streams import DURATION, ERRORS, EXCLUSIVE, REFUSED, REJECTED, STRUCTURE, shares_of
+from verdigris.judge.streams import (
+    DURATION,
+    ERRORS,
+    EXCLUSIVE,
+    LEAKS_ELSEWHERE,
+    LEAKS_MORE,
+    LEAKS_NEW,
+    REFUSED,
+    REJECTED,
+    STRUCTURE,
+    shares_of,
+)
 from verdigris.judge.streams import REST as REST_SHARE
 from verdigris.judge.tallies import GROUPS_MAX
 from verdigris.judge.verdict import Signal
@@ -109,6 +121,10 @@ class _Place:
     outcomes: tuple[tuple[int, str], ...]
     new_kind: int
     known_kinds: frozenset[str]
+    leak: int
+    leak_more: int | None
+    known_leaks: frozenset[str]
+    tolerated_leaks: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +155,9 @@ class LiveStreams:
     questions: tuple[LiveStream, ...]
     untraced: int
     _new_operations: int
+    _new_leaks: int
+    _leaks_of: Mapping[str, frozenset[str]]
+    _objectives: Objectives
     _places: Mapping[Operation, _Place]
     _edges: Mapping[Edge, _EdgePlace]
     _new_calls: Mapping[Operation, int]
@@ -165,11 +184,12 @@ class LiveStreams:
     def _count(self, half: RoleWindow, side: int, group_of: Callable[[str, str], int], n: Array, k: Array) -> Array:
         instances = np.ones(len(self.streams))
         seen: dict[Operation, float] = {}
-        failing = 0.0
+        failing = leaking = 0.0
         for counts in half.operations:
             place = self._places.get(counts.operation)
             if place is None:
                 failing += counts.errors / UNIT
+                leaking += self._leaked(counts)
                 continue
             requests, group = counts.requests / UNIT, group_of(counts.operation.service, counts.instance)
             here = slice(place.first, place.first + place.count)
@@ -182,7 +202,16 @@ class LiveStreams:
         for operation, at in self._missing.items():
             n[at, 0], k[at, 0] = traces, seen.get(operation, 0.0)
         n[self._new_operations, 0], k[self._new_operations, 0] = traces, failing
+        n[self._new_leaks, 0], k[self._new_leaks, 0] = traces, leaking
         return instances
+
+    def _leaked(self, counts: OperationCounts) -> float:
+        """Requests of an operation unknown to the reference that send what its service was not seen to send."""
+        if not counts.masked:
+            return 0.0
+        known = self._leaks_of.get(counts.operation.service, frozenset())
+        tolerated = self._objectives.of(str(counts.operation)).tolerated_detectors
+        return sum(units for words, units in counts.masked.items() if is_new(words, known, tolerated)) / UNIT
 
     def _count_edges(self, half: RoleWindow, seen: Requests, n: Array, k: Array) -> None:
         """Edges have no instances: everything counts in the first group."""
@@ -220,6 +249,10 @@ def _bad(counts: OperationCounts, place: _Place, side: int) -> list[float]:
     for offset, field in place.outcomes:
         units[offset] = getattr(counts, field)
     units[place.new_kind] = sum(of_kind for kind, of_kind in counts.error_kinds.items() if kind not in place.known_kinds)
+    known, tolerated = place.known_leaks, place.tolerated_leaks
+    units[place.leak] = sum(of_words for words, of_words in counts.masked.items() if is_new(words, known, tolerated))
+    if place.leak_more is not None:
+        units[place.leak_more] = sum(of_words for words, of_words in counts.masked.items() if is_known(words, known, tolerated))
     return [of_stream / UNIT for of_stream in units]
 
 
@@ -270,9 +303,14 @@ class _Laying:
         outcomes.append((self._health(learned, Signal.ERRORS, policy.errors_pass, failing) - first, "errors"))
         kinds = LearnedRate(0.0, failing.rho)
         new_kind = self._fault(Signal.NEW_ERROR_KIND, operation, policy.new_error_kind, weight * REST_SHARE / 2, kinds, n)
+        leak = self._fault(Signal.LEAK, operation, policy.leaks, weight * LEAKS_NEW, kinds, n)
+        leak_more = None
+        if Signal.LEAK_MORE in learned.rates:
+            leaks = learned.rates[Signal.LEAK_MORE]
+            leak_more = self._fault(Signal.LEAK_MORE, operation, policy.leaks_more, weight * LEAKS_MORE, leaks, n) - first
         self._places[operation] = _Place(
             first, len(self._streams) - first, self._times(own, first), self._times(duration, first), tuple(outcomes), new_kind - first,
-            frozenset(learned.error_kinds),
+            frozenset(learned.error_kinds), leak - first, leak_more, frozenset(learned.leaks), policy.tolerated_detectors,
         )  # fmt: skip
         self._structure(learned, policy, weight * STRUCTURE)
 
@@ -297,6 +335,11 @@ class _Laying:
         """With the questions that belong to no operation."""
         traces, share = self._reference.traces, self._reference.traced_share
         new = self._fault(Signal.NEW_OPERATION_FAILS, None, self._objectives.defaults.errors, NEW_OPERATIONS, LearnedRate(0.0), traces)
+        elsewhere = (1 - NEW_OPERATIONS - UNTRACED) * LEAKS_ELSEWHERE
+        leaks = self._fault(Signal.NEW_OPERATION_LEAKS, None, self._objectives.defaults.leaks, elsewhere, LearnedRate(0.0), traces)
+        leaks_of: dict[str, frozenset[str]] = {}
+        for o in self._reference.operations:
+            leaks_of[o.operation.service] = leaks_of.get(o.operation.service, frozenset()) | frozenset(o.leaks)
         # Where most requests are not sampled, an absent trace is the normal case: then the question is whether fewer come.
         rare = share is not None and share < 0.5  # noqa: PLR2004  # most
         traced = min(share, 1.0) * traces if share is not None else traces
@@ -312,7 +355,7 @@ class _Laying:
         requests = {o.operation: o.requests for o in self._reference.operations}
         return LiveStreams(
             tuple(self._streams), faults, health, question_of, tuple(_pooled(m, requests) for m in members.values()), untraced, new,
-            self._places, self._edges, self._new_calls, self._missing,
+            leaks, leaks_of, self._objectives, self._places, self._edges, self._new_calls, self._missing,
         )  # fmt: skip
 
     def _quantile(self, learned: LearnedOperation, q: LearnedQuantile, signal: Signal, weight: float | None) -> int:

@@ -17,7 +17,7 @@ NEW_OPERATIONS_MAX, NEW_EDGES_MAX = 200, 1_000
 
 VALUES_MAX = 100
 OTHER = "{other}"
-"""Error kinds, peers, services and thresholds are counted apart up to so many each; the rest is pooled."""
+"""Error kinds, peers, services, thresholds and what was masked are counted apart up to so many each; the rest is pooled."""
 
 Name = TypeVar("Name")
 Key = TypeVar("Key")
@@ -160,6 +160,7 @@ def _operation(one: OperationCounts, two: OperationCounts) -> OperationCounts:
         durations=_summed(one.durations, two.durations),
         exclusives=_summed(one.exclusives, two.exclusives),
         peers=_bounded(one.peers, two.peers),
+        masked=_bounded(one.masked, two.masked),
     )
 
 

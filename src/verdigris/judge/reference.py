@@ -16,6 +16,7 @@ import numpy as np
 from verdigris.errors import VerdigrisError
 from verdigris.judge.dispersion import Dispersion, block_lengths, dispersion_of, rhos
 from verdigris.judge.divergence import Array
+from verdigris.judge.leaks import detectors_of, is_known
 from verdigris.judge.streams import BASELINE_BAD_MIN, QUANTILES, QUANTILES_PASS, is_rare, slow_buckets, usual_calls
 from verdigris.judge.tallies import EdgeTally, OperationTally, RoleTally, TimeHistogram, tally
 from verdigris.judge.verdict import Signal
@@ -67,7 +68,8 @@ class LearnedQuantile:
 class LearnedOperation:
     """One operation of the baseline. `passing`: the quantiles of duration that a PASS asks about.
 
-    `rates`: errors, refused, rejected, orphans. `root`: most of its requests have no caller that is seen.
+    `rates`: errors, refused, rejected, orphans, and sensitive data if it sends some. `root`: most of its requests have no caller
+    that is seen. `leaks`: the detectors of what it sends.
     """
 
     operation: Operation
@@ -78,6 +80,7 @@ class LearnedOperation:
     passing: tuple[LearnedQuantile, ...]
     rates: Mapping[Signal, LearnedRate]
     error_kinds: tuple[str, ...]
+    leaks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,10 @@ class _Learning:
             Signal.REJECTED: t.rejected,
             Signal.ORPHANS: t.orphans,
         }
+        leaks, tolerated = detectors_of(t.masked), policy.tolerated_detectors
+        if leaks - tolerated:
+            leaking = [counts for words, counts in t.masked.items() if is_known(words, leaks, tolerated)]
+            rates[Signal.LEAK_MORE] = np.asarray(np.sum(leaking, axis=0))
         return LearnedOperation(
             operation,
             t.n,
@@ -217,6 +224,7 @@ class _Learning:
             quantiles(t.durations, QUANTILES_PASS, policy.latency_margin_pass, "duration"),
             {s: LearnedRate(float(k.sum()), self._place(s, t.requests, k, operation.service)) for s, k in rates.items()},
             tuple(sorted(t.error_kinds)),
+            tuple(sorted(leaks)),
         )
 
     def edge(self, edge: Edge, t: EdgeTally) -> LearnedEdge:
@@ -247,7 +255,7 @@ def _with_rho(o: LearnedOperation, found: Sequence[float]) -> LearnedOperation:
 
     rates = {signal: _tempered(rate, found) for signal, rate in o.rates.items()}
     own, duration, passing = quantiles(o.own), quantiles(o.duration), quantiles(o.passing)
-    return LearnedOperation(o.operation, o.requests, o.root, own, duration, passing, rates, o.error_kinds)
+    return LearnedOperation(o.operation, o.requests, o.root, own, duration, passing, rates, o.error_kinds, o.leaks)
 
 
 def _tempered(rate: LearnedRate, found: Sequence[float]) -> LearnedRate:
@@ -282,7 +290,9 @@ def _operation(o: LearnedOperation) -> list[object]:
 
     rates = {signal.value: [rate.bad, rate.rho] for signal, rate in o.rates.items()}
     name = [o.operation.service, o.operation.kind, o.operation.name]
-    return [*name, o.requests, o.root, quantiles(o.own), quantiles(o.duration), quantiles(o.passing), rates, list(o.error_kinds)]
+    row = [*name, o.requests, o.root, quantiles(o.own), quantiles(o.duration), quantiles(o.passing), rates, list(o.error_kinds)]
+    # Where the baseline sends nothing sensitive the bytes are what they were before there was masking.
+    return [*row, list(o.leaks)] if o.leaks else row
 
 
 def _read_operation(row: list[Any]) -> LearnedOperation:
@@ -291,10 +301,11 @@ def _read_operation(row: list[Any]) -> LearnedOperation:
             LearnedQuantile(float(q), int(own), int(to), float(k), float(beyond), float(rho)) for q, own, to, k, beyond, rho in rows
         )
 
-    service, kind, name, requests, root, own, duration, passing, rates, kinds = row
+    service, kind, name, requests, root, own, duration, passing, rates, kinds, *more = row
+    (leaks,) = more or [()]
     read = {Signal(signal): LearnedRate(float(bad), float(rho)) for signal, (bad, rho) in rates.items()}
     times = quantiles(own), quantiles(duration), quantiles(passing)
-    return LearnedOperation(Operation(service, kind, name), float(requests), bool(root), *times, read, tuple(kinds))
+    return LearnedOperation(Operation(service, kind, name), float(requests), bool(root), *times, read, tuple(kinds), tuple(leaks))
 
 
 def _edge(e: LearnedEdge) -> list[object]:

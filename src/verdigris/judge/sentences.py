@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 
 from verdigris.judge.blame import Excess, Suspect
+from verdigris.judge.leaks import detectors_of, is_known, most_frequent, named
 from verdigris.judge.sight import unseen
 from verdigris.judge.streams import Stream
 from verdigris.judge.tallies import Tallies
-from verdigris.judge.verdict import Cause, Effect, Finding, Missing, Outcome, Signal
+from verdigris.judge.verdict import LEAKS, Cause, Effect, Finding, Missing, Outcome, Signal
 from verdigris.judge.windows import Edge, Operation
+
+SHARED_MAX = 5
+"""So many operations are named in which both roles send sensitive data."""
+
+WORDS_MAX = 20
+"""So many words say what a finding is about."""
 
 
 def ms(value: float | None) -> str:
@@ -29,6 +36,8 @@ def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: st
     edge, moved = stream.edge, _moved(effect)
     if signal is Signal.INSTANCE:
         return f"One instance ({suspect}) shows this, the others do not: {stream.operation}, {moved}."
+    if signal in LEAKS:
+        return leak_sentence(signal, stream.operation, tallies, moved)
     if edge is None:
         return f"{_OPERATION_IS[signal].format(stream.operation)}: {moved}.{_AND_THAT_MEANS.get(signal, '')}"
     if signal is Signal.CALL_EXTRA:
@@ -39,6 +48,49 @@ def finding_sentence(stream: Stream, signal: Signal, effect: Effect, suspect: st
     return f"{edge.caller} no longer makes its call to {edge.callee}: {moved}."
 
 
+def leak_sentence(signal: Signal, operation: Operation, tallies: Tallies, moved: str) -> str:
+    """What is sent, in which position, by how many requests. Values are never in it: they were masked before anything was stored."""
+    what = named(*_leaked(signal, operation, tallies))
+    return f"{_SENDS[signal].format(operation)}: {f'{what}; ' if what else ''}{moved}. The values were masked and are not stored."
+
+
+def leak_words(signal: Signal, operation: Operation, tallies: Tallies) -> tuple[str, ...]:
+    """What is sent, for programs: `detector@position`."""
+    return tuple(word for word, _ in most_frequent(*_leaked(signal, operation, tallies))[:WORDS_MAX])
+
+
+def _leaked(signal: Signal, operation: Operation, tallies: Tallies) -> tuple[dict[str, float], frozenset[str]]:
+    """What the candidate sends in an operation, in requests, and the detectors that a finding is about."""
+    base, cand = (role.operations.get(operation) for role in (tallies.baseline, tallies.candidate))
+    masked = {words: float(counts.sum()) for words, counts in cand.masked.items()} if cand is not None else {}
+    sent, known = detectors_of(masked), detectors_of(base.masked) if base is not None else frozenset[str]()
+    return masked, (sent & known if signal is Signal.LEAK_MORE else sent - known) or sent
+
+
+def shared_leaks(tallies: Tallies) -> list[str]:
+    """What both roles send: no reason to go back, and something to know all the same. One note at most, of the worst operations."""
+    found = []
+    for operation, base in tallies.baseline.operations.items():
+        cand = tallies.candidate.operations.get(operation)
+        both = detectors_of(base.masked) & detectors_of(cand.masked) if cand is not None else frozenset[str]()
+        if cand is not None and both:
+            counts = [
+                sum(float(k.sum()) for words, k in role.masked.items() if is_known(words, both, ())) / max(role.n, 1e-12)
+                for role in (base, cand)
+            ]
+            found.append((counts[1], f"{operation}: {', '.join(sorted(both))} ({share(counts[0])} and {share(counts[1])} of requests)"))
+    if not found:
+        return []
+    worst = [told for _, told in sorted(found, key=lambda pair: (-pair[0], pair[1]))]
+    more = f" and {len(worst) - SHARED_MAX} operations more" if len(worst) > SHARED_MAX else ""
+    return [f"Both roles send sensitive data, which was masked: {'; '.join(worst[:SHARED_MAX])}{more}."]
+
+
+_SENDS = {
+    Signal.LEAK: "{} sends sensitive data that the baseline does not send",
+    Signal.LEAK_MORE: "{} sends sensitive data more often than the baseline",
+    Signal.NEW_OPERATION_LEAKS: "{}, which the baseline does not have, sends sensitive data",
+}
 _OPERATION_IS = {
     Signal.EXCLUSIVE_LATENCY: "{} takes longer by itself",
     Signal.LATENCY: "{} is slower",
@@ -109,6 +161,9 @@ _BEGINS_IN = {
     Signal.REFUSED_MORE: "{} refuses more requests for want of credentials",
     Signal.REFUSED_LESS: "{} lets requests in that the baseline refuses",
     Signal.REJECTED: "{} rejects more requests",
+    Signal.LEAK: "{} sends sensitive data that the baseline does not send",
+    Signal.LEAK_MORE: "{} sends sensitive data more often",
+    Signal.NEW_OPERATION_LEAKS: "{} sends sensitive data",
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verdigris.judge.divergence import Array
+from verdigris.judge.leaks import detectors_of, is_known, is_new
 from verdigris.judge.tallies import EdgeTally, OperationTally, Tallies, TimeHistogram
 from verdigris.judge.verdict import Signal
 from verdigris.judge.windows import BUCKETS_PER_OCTAVE, Edge, Operation
@@ -21,8 +22,11 @@ QUANTILES_PASS = (0.5, 0.9, 0.99)
 BASELINE_BAD_MIN = 1.0
 """A quantile is asked about only where the baseline has at least so many requests above it."""
 
-EXCLUSIVE, DURATION, ERRORS, REFUSED, REJECTED, STRUCTURE, REST = 0.3, 0.1, 0.2, 0.05, 0.05, 0.2, 0.05
+EXCLUSIVE, DURATION, ERRORS, REFUSED, REJECTED, STRUCTURE, REST, LEAKS = 0.28, 0.1, 0.2, 0.05, 0.05, 0.2, 0.05, 0.02
 """How an operation's weight is shared between its kinds of signal; they sum to 1, refused counted twice: more and fewer."""
+
+LEAKS_NEW, LEAKS_MORE, LEAKS_ELSEWHERE = LEAKS / 2, LEAKS / 4, LEAKS / 4
+"""What is new in the operation, what the baseline sends as well, and what operations send that the baseline does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def streams_of(tallies: Tallies, policy: Policy, margin: float) -> list[Stream]:
         edges = edges_of.get(operation, [])
         for edge in edges:
             found += _structure(edge, base, cand, tallies, policy, weight * STRUCTURE / len(edges))
-    return found
+    return [*found, *_new_operations(tallies, policy)]
 
 
 def slow_buckets(base: TimeHistogram, q: float, margin: float, floor_ms: float) -> tuple[int, int]:
@@ -124,6 +128,39 @@ def _outcomes(operation: Operation, base: OperationTally, cand: OperationTally, 
     new = [counts for kind, counts in cand.error_kinds.items() if kind not in base.error_kinds]
     if new:
         yield stream(Signal.NEW_ERROR_KIND, policy.new_error_kind, REST / 2, np.zeros_like(base.requests), np.sum(new, axis=0))
+    known, tolerated = detectors_of(base.masked), policy.tolerated_detectors
+    leaked = [counts for words, counts in cand.masked.items() if is_new(words, known, tolerated)]
+    if leaked:
+        yield stream(Signal.LEAK, policy.leaks, LEAKS_NEW, np.zeros_like(base.requests), np.sum(leaked, axis=0))
+    if known - tolerated:
+        before, after = (
+            np.sum([np.zeros_like(r.requests), *(c for words, c in r.masked.items() if is_known(words, known, tolerated))], axis=0)
+            for r in (base, cand)
+        )
+        yield stream(Signal.LEAK_MORE, policy.leaks_more, LEAKS_MORE, before, after)
+
+
+def _new_operations(tallies: Tallies, policy: Policy) -> Iterator[Stream]:
+    """One question about all operations that only the candidate has: do they send what their service does not send in the baseline?"""
+    known: dict[str, frozenset[str]] = {}
+    for operation, base in tallies.baseline.operations.items():
+        known[operation.service] = known.get(operation.service, frozenset()) | detectors_of(base.masked)
+    leaked: dict[Operation, Array] = {}
+    for operation, cand in tallies.candidate.operations.items():
+        if operation in tallies.baseline.operations:
+            continue
+        for words, counts in cand.masked.items():
+            if is_new(words, known.get(operation.service, frozenset()), policy.tolerated_detectors):
+                leaked[operation] = leaked.get(operation, np.zeros(counts.shape[1])) + counts.sum(axis=0)
+    if not leaked:
+        return
+    most = max(leaked, key=lambda o: (float(leaked[o].sum()), o))
+    base_n, cand_n = (np.array([float(t.traces) for t in role.traces]) for role in (tallies.baseline, tallies.candidate))
+    base_k, cand_k = np.zeros_like(base_n), np.minimum(np.sum(list(leaked.values()), axis=0), cand_n)
+    yield Stream(
+        most, None, Signal.NEW_OPERATION_LEAKS, None, None, policy.leaks, LEAKS_ELSEWHERE, base_n, base_k, cand_n[None, :], cand_k[None, :],
+        base_n[None, :], base_k[None, :], float(cand_k.sum()),
+    )  # fmt: skip
 
 
 def _structure(edge: Edge, base: OperationTally, cand: OperationTally, tallies: Tallies, policy: Policy, weight: float) -> Iterator[Stream]:

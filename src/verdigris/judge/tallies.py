@@ -54,6 +54,8 @@ class OperationTally:
     durations: TimeHistogram
     exclusives: TimeHistogram
     error_kinds: Mapping[str, Array]
+    masked: Mapping[str, Array]
+    """Requests in which something sensitive was masked, by its words."""
     duration_ms: float
     """Mean per request, as are the two below."""
     exclusive_ms: float
@@ -160,6 +162,7 @@ def _operation_tally(rows: Sequence[tuple[int, OperationCounts]], length: int) -
     fields = ("requests", "errors", "error_origins", "refused", "rejected", "orphans", "childless")
     arrays = {name: np.zeros(shape) for name in fields}
     kinds: dict[str, Array] = {}
+    masked: dict[str, Array] = {}
     peers: dict[str, int] = {}
     for at, counts in rows:
         cell = (group_of[counts.instance], at)
@@ -167,6 +170,8 @@ def _operation_tally(rows: Sequence[tuple[int, OperationCounts]], length: int) -
             array[cell] += getattr(counts, name) / UNIT
         for kind, units in counts.error_kinds.items():
             kinds.setdefault(kind, np.zeros(shape))[cell] += units / UNIT
+        for words, units in counts.masked.items():
+            masked.setdefault(words, np.zeros(shape))[cell] += units / UNIT
         for peer, spans in counts.peers.items():
             peers[peer] = peers.get(peer, 0) + spans
     requests = float(arrays["requests"].sum())
@@ -176,6 +181,7 @@ def _operation_tally(rows: Sequence[tuple[int, OperationCounts]], length: int) -
         durations=_histogram([(group_of[c.instance], at, c.durations) for at, c in rows], shape),
         exclusives=_histogram([(group_of[c.instance], at, c.exclusives) for at, c in rows], shape),
         error_kinds=kinds,
+        masked=masked,
         duration_ms=sum(c.duration_ns for _, c in rows) * per_request,
         exclusive_ms=sum(c.exclusive_ns for _, c in rows) * per_request,
         trace_ms=sum(c.trace_ns for _, c in rows) * per_request,

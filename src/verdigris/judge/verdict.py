@@ -35,6 +35,13 @@ class Signal(StrEnum):
     NEW_OPERATION_FAILS = "new operation fails"
     UNTRACED = "untraced requests"
     FAILING_AT_PROXY = "failing at the proxy"
+    LEAK = "sensitive data"
+    LEAK_MORE = "more sensitive data"
+    NEW_OPERATION_LEAKS = "new operation sends sensitive data"
+
+
+LEAKS = frozenset({Signal.LEAK, Signal.LEAK_MORE, Signal.NEW_OPERATION_LEAKS})
+"""Signals that something sensitive is sent that should not be."""
 
 
 class Severity(StrEnum):
@@ -75,7 +82,8 @@ class Evidence:
 class Finding:
     """One thing that is wrong. `operation` is the edge's callee where `edge` is given; `service` is whose it is.
 
-    `follows_from` names the service of the cause when this is only what its callers feel of it.
+    `follows_from` names the service of the cause when this is only what its callers feel of it. `leaks`: what is sent that should
+    not be, as words `detector@position`, those of most requests first.
     """
 
     id: str
@@ -88,6 +96,7 @@ class Finding:
     evidence: Evidence
     sentence: str
     follows_from: str | None = None
+    leaks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ class OperationCounts:
     """One operation on one instance in one window.
 
     In units of requests: `requests`, `errors`, `error_origins` (failed, and none of its children did), `refused` (401, 403,
-    gRPC 7 and 16), `rejected` (other 4xx), `orphans` (parent never came), `childless` (made no call), `error_kinds`, and both
+    gRPC 7 and 16), `rejected` (other 4xx), `orphans` (parent never came), `childless` (made no call), `error_kinds`, `masked` (in
+    which something sensitive was masked, by what: words as in "card@span_name email@event_attribute"), and both
     histograms (bucket to units). `spans` and `peers` count spans; `duration_ns`, `exclusive_ns` and `trace_ns` (the whole
     trace's duration) are sums over requests.
     """
@@ -77,6 +78,7 @@ class OperationCounts:
     exclusive_ns: int = 0
     trace_ns: int = 0
     peers: Mapping[str, int] = field(default_factory=dict)
+    masked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,8 @@ def _role_window(half: RoleWindow) -> dict[str, object]:
                 *_operation(o.operation), o.instance, o.spans, o.requests, o.errors, o.error_origins, o.refused, o.rejected,
                 o.orphans, o.childless, dict(o.error_kinds), _histogram(o.durations), _histogram(o.exclusives), o.duration_ns,
                 o.exclusive_ns, o.trace_ns, dict(o.peers),
+                # Where nothing was masked the evidence is what it was before there was masking, and keeps its digest.
+                *([dict(o.masked)] if o.masked else []),
             ]
             for o in half.operations
         ],
@@ -231,11 +235,12 @@ def _read_role_window(document: dict[str, Any]) -> RoleWindow:
 def _read_operation(row: list[Any]) -> OperationCounts:
     (
         service, kind, name, instance, spans, requests, errors, error_origins, refused, rejected, orphans, childless, error_kinds,
-        durations, exclusives, duration_ns, exclusive_ns, trace_ns, peers,
+        durations, exclusives, duration_ns, exclusive_ns, trace_ns, peers, *more,
     ) = row  # fmt: skip
+    (masked,) = more or [{}]
     return OperationCounts(
         Operation(service, kind, name), instance, spans, requests, errors, error_origins, refused, rejected, orphans, childless,
-        error_kinds, _read_histogram(durations), _read_histogram(exclusives), duration_ns, exclusive_ns, trace_ns, peers,
+        error_kinds, _read_histogram(durations), _read_histogram(exclusives), duration_ns, exclusive_ns, trace_ns, peers, masked,
     )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ VERDICTS = ("PASS", "FAIL", "NOT_ENOUGH_DATA", "BLIND")
 SIGNALS = (
     "latency", "exclusive latency", "errors", "new error kind", "refused more", "refused less", "rejected", "call missing", "call extra",
     "orphans", "no traces", "sampling", "instance", "operation missing", "new operation fails", "untraced requests",
-    "failing at the proxy",
+    "failing at the proxy", "sensitive data", "more sensitive data", "new operation sends sensitive data",
 )  # fmt: skip
 SEVERITIES = ("minor", "major", "critical")
 

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from pydantic_core import PydanticCustomError
 
-from verdigris.plan.fields import EnvironmentSection, NeedSection, StepSection, TrafficSection
+from verdigris.plan.detectors import DETECTORS
+from verdigris.plan.fields import EnvironmentSection, NeedSection, StepSection, ToleranceSections, TrafficSection
 from verdigris.plan.gates import Role, asked_twice
 from verdigris.plan.plan import Setting
 from verdigris.plan.problems import Path
@@ -245,8 +246,10 @@ def objectives(parts: Parts, problem: Tell, warning: Tell) -> None:
     """Patterns of operations can match, and each says something new."""
     if parts.objectives is None:
         return
+    _tolerated_leaks(("objectives", "defaults"), parts.objectives.defaults, warning)
     seen: dict[str, int] = {}
     for index, operation in enumerate(parts.objectives.operations):
+        _tolerated_leaks(("objectives", "operations", index), operation, warning)
         path: Path = ("objectives", "operations", index, "match")
         words = operation.match.split(" ")
         if operation.match in seen:
@@ -260,6 +263,16 @@ def objectives(parts: Parts, problem: Tell, warning: Tell) -> None:
             problem(path, f"it can match no operation: kinds are in lower case ({words[1].lower()})", f"write {words[1].lower()}")
         if not operation.model_fields_set - {"match"}:
             warning(path, "nothing is different here from objectives.defaults", "give at least one tolerance, or remove it")
+
+
+def _tolerated_leaks(path: Path, section: ToleranceSections, warning: Tell) -> None:
+    """Detectors of the operator's own are in the guard's settings, which are not at hand here."""
+    for detector in section.tolerated_leaks or ():
+        if detector not in DETECTORS:
+            warning(
+                (*path, "tolerated_leaks", detector), "no detector of Verdigris has this name: it counts only if the guard's settings do",
+                _known(detector, dict.fromkeys(DETECTORS)), at_key=True,
+            )  # fmt: skip
 
 
 CHECKS: Sequence[Callable[[Parts, Tell, Tell], None]] = (roles, traffic, steps, gates, times, schedule, retention, objectives)

@@ -209,7 +209,7 @@ def _policy(base: Policy, given: Mapping[str, Any]) -> Policy:
     """`base` with what is given in its place. A tolerance may be given in part. Raises: InvalidPolicy."""
     values: dict[str, Any] = {name: getattr(base, name) for name in base.__slots__}
     for name, value in given.items():
-        values[name] = Tolerance(**(asdict(values[name]) | value)) if isinstance(value, dict) else value
+        values[name] = Tolerance(**(asdict(values[name]) | value)) if isinstance(values[name], Tolerance) else value
     return Policy(**values)
 
 

@@ -96,6 +96,10 @@ objectives:                       # what is tolerated; a difference is a share o
     rejected: {{ratio: 1.1, difference: 0.5%}}
     structure: {{ratio: 1.1, difference: 0.5%}}
     new_error_kind: {{ratio: 1, difference: 0.002%}}
+    leaks: {{ratio: 1, difference: 0.002%}}       # sensitive data that the baseline does not send
+    leaks_more: {{ratio: 1.1, difference: 0.05%}}
+    tolerated_leaks:              # detectors and why; no reason to go back, masked and told all the same
+      email: Addresses of the help desk, which are public
     latency_margin_pass: 19%      # PASS: shown not to be slower than this
     errors_pass: {{ratio: 1.5, difference: 0.2%}}
     structure_pass: {{ratio: 1, difference: 2%}}

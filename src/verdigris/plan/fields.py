@@ -25,6 +25,7 @@ ATTRIBUTES_MAX = 16
 OPERATIONS_MAX = 200
 FREEZES_MAX = 100
 NEEDS_MAX = len(ASKABLE)
+LEAKS_MAX = 64
 DAY_S = 86400
 
 _LINE = r"[^\n\t]+"
@@ -44,6 +45,7 @@ AttributeKey = Annotated[str, Text("service.version", 256, _LINE, "the name of a
 Pattern = Annotated[str, Text("v2*", 256, _LINE, "a pattern")]
 OPERATION = Text("portal server GET *", 500, _LINE, "a pattern of service, kind and name")
 OperationPattern = Annotated[str, OPERATION]
+DetectorName = Annotated[str, Text("email", 32, r"[a-z][a-z0-9_]*", "the name of a detector: a-z, 0-9 and _")]
 HostPort = Annotated[str, Address("10.0.0.12:8080")]
 Ratio = Annotated[float, Number(Bounds(1, 1000), "1.1")]
 Difference = Annotated[float, Share(_SHARE, "0.05%")]
@@ -223,6 +225,17 @@ class ToleranceSections(Section):
     )
     new_error_kind: ToleranceSection = Field(
         AS_ELSEWHERE, description="FAIL: kinds of error that the baseline does not have.", examples=[{"difference": "0.002%"}]
+    )
+    leaks: ToleranceSection = Field(
+        AS_ELSEWHERE, description="FAIL: sensitive data that the baseline does not send.", examples=[{"difference": "0.002%"}]
+    )
+    leaks_more: ToleranceSection = Field(
+        AS_ELSEWHERE, description="FAIL: more of the sensitive data that the baseline sends too.", examples=[{"difference": "0.05%"}]
+    )
+    tolerated_leaks: Annotated[dict[DetectorName, Line], Field(max_length=LEAKS_MAX)] = Field(
+        AS_ELSEWHERE,
+        description="Sensitive data that is no reason to go back: detectors, each with the reason. It is masked and told all the same.",
+        examples=[{"email": "The mailbox of the help desk, which is public"}],
     )
     latency_margin_pass: Margin = Field(AS_ELSEWHERE, description="PASS: shown not to be slower by more than this share.", examples=["19%"])
     errors_pass: ToleranceSection = Field(

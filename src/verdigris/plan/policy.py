@@ -1,5 +1,6 @@
 """What the judge tolerates and how sure it must be. A plan may change it, the judge may not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from verdigris.errors import VerdigrisError
@@ -38,6 +39,10 @@ class Policy:
     rejected: Tolerance = field(default=Tolerance(1.1, 0.005))
     structure: Tolerance = field(default=Tolerance(1.1, 0.005))
     new_error_kind: Tolerance = field(default=Tolerance(1.0, 0.00002))
+    leaks: Tolerance = field(default=Tolerance(1.0, 0.00002))
+    leaks_more: Tolerance = field(default=Tolerance(1.1, 0.0005))
+    tolerated_leaks: Mapping[str, str] = field(default_factory=dict)
+    """Detectors whose findings are no reason to go back, each with the reason why. What they find is masked all the same."""
     latency_margin_pass: float = 0.19
     errors_pass: Tolerance = field(default=Tolerance(1.5, 0.002))
     structure_pass: Tolerance = field(default=Tolerance(1.0, 0.02))
@@ -52,9 +57,14 @@ class Policy:
             msg = "latency margins and the latency floor must not be negative"
             raise InvalidPolicy(msg)
         tolerances = (
-            self.errors, self.refused, self.rejected, self.structure, self.new_error_kind, self.errors_pass,
-            self.structure_pass,
+            self.errors, self.refused, self.rejected, self.structure, self.new_error_kind, self.leaks, self.leaks_more,
+            self.errors_pass, self.structure_pass,
         )  # fmt: skip
         if any(t.ratio < 1 or not 0 <= t.difference < 1 for t in tolerances):
             msg = "a tolerance's ratio must be at least 1 and its difference in [0, 1)"
             raise InvalidPolicy(msg)
+
+    @property
+    def tolerated_detectors(self) -> frozenset[str]:
+        """The detectors whose findings are tolerated."""
+        return frozenset(self.tolerated_leaks)

@@ -87,7 +87,7 @@ def _default(place: str, field: FieldInfo) -> str:
     path = place.split(".")
     if path[:2] == ["objectives", "defaults"] and path[2:]:
         value: Any = asdict(Policy())[path[2]]
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             return f"`{{ratio: {value['ratio']:.12g}, difference: {_percent(value['difference'])}}}`"
         return _written(value, field)
     default = field.get_default(call_default_factory=True)

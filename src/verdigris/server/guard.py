@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+from verdigris import _native
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.statement import Outcome, key_id
@@ -102,6 +103,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             clock=clock,
             senders=settings.senders,
             bounds=settings.intake,
+            masking=_native.Masking(settings.masking),
             folder=folder / "spans",
             on_stored=telemetry.observe,
             on_refused=refusals.count,

@@ -5,15 +5,17 @@ Secrets never stand in the file: `${env:NAME}` and `${file:/path}` say where the
 
 import difflib
 import hashlib
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from verdigris import _native
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.note import Algorithm, InvalidNote, VerifierKey
 from verdigris.ledger.timestamp import Authority, TimestampFailed, read_roots
@@ -31,6 +33,9 @@ from verdigris.telemetry.senders import Sender, Senders
 SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 SECRET_BYTES_MAX = 65_536
 PASSWORD_IN_URL = re.compile(r"://[^/@\s:]*:[^@\s]+@")
+_Place = tuple[str | int, ...]
+"""Keys and numbers, from the top of the file."""
+
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 VERIFY_EVERY_S = 86_400.0
 STAMP_EVERY_S = 3_600.0
@@ -81,6 +86,8 @@ class GuardSettings:
     api: ApiSettings = field(default_factory=ApiSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     database_url: str | None = field(default=None, repr=False)
+    masking: str = field(default="{}", repr=False)
+    """The decoder's definition, in JSON. It may hold the key of hashes: it is not shown."""
     takeover_after_s: float = TAKEOVER_AFTER_S
     """Another guard that was not heard for so long is replaced."""
     proxies: str | None = None
@@ -263,6 +270,39 @@ class _Ledger(_Part):
         return self
 
 
+class _Allow(_Part):
+    detector: str = Field(min_length=1, description="whose findings may pass; *: those of every detector")
+    key: str = Field(min_length=1, description="under which attribute key, or in which position; * at its end stands for any rest")
+    service: str = Field(default="*", min_length=1, description="of which service; * at its end stands for any rest")
+    reason: str = Field(min_length=1, description="why, for the record")
+
+
+class _Detector(_Part):
+    name: str = Field(min_length=1, description="its name: up to 32 of a-z, 0-9 and _")
+    pattern: str = Field(min_length=1, description="a regular expression that is matched in linear time: no look-around, no references")
+    keys: list[str] = Field(default=[], max_length=64, description="the attribute keys it holds for; none: every text")
+    checksum: str = Field(default="none", description="what must hold of a match: none, luhn, mod97 or mod11")
+    treatment: str = Field(default="mask", description="what is done with it: mask, hash, drop or refuse")
+
+
+class _Masking(_Part):
+    treatments: dict[str, str] = Field(
+        default={}, description="by detector: mask, hash, drop or refuse; of ip_address also keep and truncate. Everything else is masked"
+    )
+    hash_key: str | None = Field(default=None, description="where the key of hashes is, base64: ${env:NAME} or ${file:/path}")
+    detectors: list[_Detector] = Field(default=[], max_length=64, description="detectors of your own")
+    allow: list[_Allow] = Field(default=[], max_length=1_024, description="what may pass although a detector finds it")
+    identity: list[str] = Field(default=[], max_length=64, description="more resource attributes that say which instance a span is from")
+
+    @field_validator("hash_key")
+    @classmethod
+    def _reference(cls, value: str | None) -> str | None:
+        if value is not None and not SECRET.fullmatch(value):
+            msg = "the key must not stand in the file; write ${env:NAME} or ${file:/path}"
+            raise ValueError(msg)
+        return value
+
+
 class _Document(_Part):
     state_folder: str = Field(description="where the guard keeps spans, evidence and its journal")
     otlp: _Otlp = Field(default_factory=_Otlp, description="where spans come in")
@@ -273,6 +313,7 @@ class _Document(_Part):
     )
     queue: _Queue = Field(default_factory=_Queue, description="how much is taken at once")
     retention: _Retention = Field(default_factory=_Retention, description="how long spans are kept")
+    masking: _Masking = Field(default_factory=_Masking, description="what is done with sensitive data before anything is stored")
     api: _Api = Field(default_factory=_Api, description="where people and programs ask")
     ledger: _Ledger = Field(default_factory=_Ledger, description="the signed record of everything that rollouts do")
     takeover_after_s: float = Field(
@@ -319,6 +360,9 @@ def parse_settings(text: str, source: str, folder: Path, environ: Mapping[str, s
         document = _Document.model_validate(reading.value if reading.value is not None else {})
     except ValidationError as error:
         raise _invalid(source, [_problem(e, reading.position) for e in error.errors()]) from None
+    if bad := _masking_problems(document.masking):
+        told = [(reading.position(place), _path_text(place), why) for place, why in bad]
+        raise _invalid(source, [f"line {at.line}, column {at.column}: {path}: {why}" for at, path, why in told])
     try:
         return _settings(document, folder, environ)
     except InvalidSettings as error:
@@ -358,10 +402,64 @@ def _settings(document: _Document, folder: Path, environ: Mapping[str, str]) -> 
         api=ApiSettings(document.api.unix_socket, document.api.address, folder / document.api.actors if document.api.actors else None),
         ledger=_ledger(document.ledger, folder),
         database_url=_resolved(document.database_url, "database_url", folder, environ) if document.database_url else None,
+        masking=_masking(document.masking, folder, environ),
         takeover_after_s=document.takeover_after_s,
         proxies=document.proxies,
         people=folder / document.people if document.people else None,
     )
+
+
+def _masking(asked: _Masking, folder: Path, environ: Mapping[str, str]) -> str:
+    """The decoder's definition. Raises: InvalidSettings: the decoder does not take it."""
+    if asked == _Masking():
+        return "{}"
+    key = _resolved(asked.hash_key, "masking.hash_key", folder, environ) if asked.hash_key else None
+    definition = _definition(asked, asked.treatments, asked.detectors, asked.allow, key)
+    if why := _refused(definition):
+        msg = f"masking: {why}"
+        raise InvalidSettings(msg)
+    return definition
+
+
+def _masking_problems(asked: _Masking) -> list[tuple[_Place, str]]:
+    """What the decoder says against each part, with its place: each is shown to it by itself, with the parts that it needs."""
+    some_key = "AAAAAAAAAAAAAAAAAAAAAA=="  # whether there is a key is asked of the whole
+    found: list[tuple[_Place, str]] = []
+    good: list[_Detector] = []
+    for number, detector in enumerate(asked.detectors):
+        if why := _refused(_definition(asked, {}, [*good, detector], [], some_key)):
+            found.append((("masking", "detectors", number), why))
+        else:
+            good.append(detector)
+    for name, treatment in asked.treatments.items():
+        if why := _refused(_definition(asked, {name: treatment}, [], [], some_key)):
+            found.append((("masking", "treatments", name), why))
+    for number, allow in enumerate(asked.allow):
+        if why := _refused(_definition(asked, {}, good, [allow], some_key)):
+            found.append((("masking", "allow", number), why))
+    return found
+
+
+def _definition(
+    asked: _Masking, treatments: Mapping[str, str], detectors: Sequence[_Detector], allow: Sequence[_Allow], key: str | None
+) -> str:
+    """In the decoder's JSON, which has detectors before what allows their findings."""
+    written: dict[str, Any] = {"treatments": dict(treatments)}
+    if key is not None:
+        written["hash_key"] = key
+    written["detectors"] = [detector.model_dump() for detector in detectors]
+    written["allow"] = [entry.model_dump() for entry in allow]
+    written["identity"] = asked.identity
+    return json.dumps(written, ensure_ascii=False)
+
+
+def _refused(definition: str) -> str | None:
+    """Why the decoder does not take a definition; None if it does."""
+    try:
+        _native.Masking(definition)
+    except ValueError as error:
+        return str(error).removeprefix("the definition of masking cannot be used: ").removesuffix(". Safe: nothing was decoded with it")
+    return None
 
 
 def _ledger(asked: _Ledger, folder: Path) -> LedgerSettings:
@@ -415,7 +513,7 @@ def _invalid(source: str, problems: list[str]) -> InvalidSettings:
 def _problem(error: Any, position: Any) -> str:
     """One line: where, what, and a suggestion."""
     location = tuple(part for part in error["loc"] if isinstance(part, (str, int)))
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "the file"
+    path = _path_text(location) or "the file"
     where = f"line {position(location).line}: {path}"
     if error["type"] == "extra_forbidden":
         siblings = [key.rpartition(".")[2] for key in keys() if key.rpartition(".")[0] == re.sub(r"\[\d+\]", "[]", path).rpartition(".")[0]]
@@ -425,6 +523,10 @@ def _problem(error: Any, position: Any) -> str:
     if error["type"] == "missing":
         return f"{where}: is missing; add it"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _path_text(location: _Place) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
 
 def _collect(model: type[BaseModel], prefix: str, found: dict[str, str]) -> None:

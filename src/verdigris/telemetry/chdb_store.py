@@ -457,6 +457,7 @@ def _operation_counts(row: Row) -> OperationCounts:
         exclusive_ns=int(row["exclusive_ns_sum"]),
         trace_ns=int(row["trace_ns_sum"]),
         peers=dict(row["peers"]),
+        masked=dict(row["masked_words"]),
     )
 
 

@@ -37,8 +37,8 @@ SERVICES_MAX = 500
 """Of a period's services, over both roles, the busiest so many are told apart: twice what large systems show in one rollout's traces."""
 
 VALUES_MAX = 100
-"""Instances, error kinds and peers per role and service, and sampling thresholds per role: the busiest so many are told apart.
-The judge pools instances into five groups anyway."""
+"""Instances, error kinds, peers and what was masked per role and service, and sampling thresholds per role: the busiest so many
+are told apart. The judge pools instances into five groups anyway."""
 
 SIBLINGS_MAX = 16
 """Of the internal spans of one service under one parent, the first so many are covered by their siblings' calls. Real traces have one to

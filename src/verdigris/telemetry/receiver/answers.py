@@ -103,8 +103,9 @@ REASONS: Mapping[str, str] = {
     "not_its_environment": "the sender may not speak for this resource",
     "time_too_old": "the span started before the guard's retention",
     "time_ahead": "the span starts in the guard's future",
+    "sensitive_value": "the span, its resource or its scope holds a value that the guard's masking refuses",
 }
-"""What the reasons mean that the decoder does not give; the decoder's own names speak for themselves."""
+"""What the reasons mean whose names do not speak for themselves, as most of the decoder's do."""
 
 
 def success(accepted: Accepted, *, as_json: bool) -> bytes:

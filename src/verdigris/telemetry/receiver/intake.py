@@ -125,14 +125,18 @@ class Intake:
         senders: Senders | None = None,
         bounds: IntakeBounds | None = None,
         folder: Path | None = None,
+        masking: _native.Masking | None = None,
         on_stored: OnStored | None = None,
         on_refused: OnRefused | None = None,
         disk_free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
-        """Start the writer. `folder` is where the store keeps spans; None: its free space is not looked at."""
+        """Start the writer. `folder` is where the store keeps spans; None: its free space is not looked at. `masking`: None
+        is as strict as can be.
+        """
         self.bounds = bounds or IntakeBounds()
         self._store, self._clock, self._senders, self._folder = store, clock, senders or Senders(), folder
         self._on_stored, self._on_refused, self._disk_free_bytes = on_stored, on_refused, disk_free_bytes
+        self._masking = masking or _native.Masking()
         b = self.bounds
         self._limits = _native.Limits(
             body_bytes=b.body_bytes_max, decoded_bytes=b.decoded_bytes_max, table_bytes=b.table_bytes_max, spans=b.export_spans_max
@@ -248,9 +252,9 @@ class Intake:
     ) -> tuple[pa.RecordBatch, Mapping[str, int]]:
         try:
             if encoding == "deflate":
-                decoded = _native.decode(self._inflated(body), format=form, limits=self._limits)
+                decoded = _native.decode(self._inflated(body), format=form, limits=self._limits, masking=self._masking)
             else:
-                decoded = _native.decode(body, format=form, encoding=encoding, limits=self._limits)
+                decoded = _native.decode(body, format=form, encoding=encoding, limits=self._limits, masking=self._masking)
             batch = pa.record_batch(decoded)
         except (_native.DecodeError, zlib.error, MemoryError) as error:
             raise self.counted(Undecodable(str(error))) from error

@@ -67,7 +67,9 @@ SELECT
     toUInt8(CAST(StatusCode AS String) IN ('Error', 'STATUS_CODE_ERROR') OR (kind = 'Server' AND (http_code >= 500
         OR grpc_code IN ('2', '4', '12', '13', '14', '15', 'UNKNOWN', 'DEADLINE_EXCEEDED', 'UNIMPLEMENTED', 'INTERNAL', 'UNAVAILABLE', 'DATA_LOSS')))) AS failed,
     toUInt8(NOT refused AND NOT failed AND http_code BETWEEN 400 AND 499) AS rejected,
-    extract(TraceState, '(?:^|,)\\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})') AS threshold
+    extract(TraceState, '(?:^|,)\\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})') AS threshold,
+    -- What the decoder masked in the span. It drops a sender's own attribute of that name.
+    CAST(bounded(SpanAttributes['verdigris.masked']) AS String) AS masked
 FROM {table:Identifier}
 PREWHERE Timestamp >= fromUnixTimestamp64Nano({read_from_ns:Int64}) AND Timestamp < fromUnixTimestamp64Nano({read_to_ns:Int64})
     AND trace IN (SELECT trace FROM period_traces WHERE trace != 0) AND NOT match(SpanId, '^0*$');
@@ -83,7 +85,7 @@ UNION ALL
 SELECT *, toUInt64(count() OVER (PARTITION BY trace, span) - 1) AS clashing
 FROM (SELECT DISTINCT * FROM period_spans WHERE (trace, span) IN (SELECT trace, span FROM repeated))
 ORDER BY trace, span, start_ns, duration_ns, parent, own_role, ambiguous, service, kind, span_name, bare_method, route, method, peer,
-    instance, http_code, error_kind, refused, failed, threshold
+    instance, http_code, error_kind, refused, failed, threshold, masked
 LIMIT 1 BY trace, span;
 DROP TABLE period_spans;
 
@@ -145,7 +147,7 @@ GROUP BY trace, span;
 CREATE TEMPORARY TABLE named_spans ENGINE = Memory AS
 SELECT
     s.trace AS trace, s.span AS span, s.parent AS parent, s.window_s AS window_s, s.role AS role, s.mixed AS mixed,
-    s.ambiguous AS ambiguous, s.clashing AS clashing, s.service AS service, s.kind AS kind, s.instance AS instance, s.peer AS peer, s.threshold AS threshold,
+    s.ambiguous AS ambiguous, s.clashing AS clashing, s.service AS service, s.kind AS kind, s.instance AS instance, s.peer AS peer, s.threshold AS threshold, s.masked AS masked,
     multiIf(
         s.kind = 'Server' AND s.route != '', if(s.method != '', concat(s.method, ' ', s.route), s.route),
         s.kind = 'Client' AND s.bare_method AND c.callee != '', concat(s.span_name, ' ', c.callee),
@@ -212,6 +214,8 @@ FROM
         UNION ALL
         SELECT role, service, 'peer' AS what, peer AS value, count() AS spans FROM operation_spans WHERE peer != '' AND kind IN ('Client', 'Producer') GROUP BY role, service, value
         UNION ALL
+        SELECT role, service, 'masked' AS what, masked AS value, count() AS spans FROM operation_spans WHERE masked != '' GROUP BY role, service, value
+        UNION ALL
         SELECT role, '' AS service, 'threshold' AS what, threshold AS value, count() AS spans FROM operation_spans WHERE threshold != '' GROUP BY role, value
     )
 )
@@ -220,10 +224,11 @@ WHERE busy > {values_max:UInt32};
 -- 8. Facts: the above with the parent's operation. A span that names a parent nobody sent is an orphan.
 CREATE TEMPORARY TABLE {facts:Identifier} ENGINE = Memory AS
 SELECT
-    s.* EXCEPT (service, instance, error_kind, peer, threshold),
+    s.* EXCEPT (service, instance, error_kind, peer, masked, threshold),
     if((s.role, s.service, s.instance) IN (SELECT role, service, value FROM pooled_values WHERE what = 'instance'), '{other}', s.instance) AS instance,
     if((s.role, s.service, s.error_kind) IN (SELECT role, service, value FROM pooled_values WHERE what = 'error'), '{other}', s.error_kind) AS error_kind,
     if((s.role, s.service, s.peer) IN (SELECT role, service, value FROM pooled_values WHERE what = 'peer'), '{other}', s.peer) AS peer,
+    if((s.role, s.service, s.masked) IN (SELECT role, service, value FROM pooled_values WHERE what = 'masked'), '{other}', s.masked) AS masked,
     if((s.role, s.threshold) IN (SELECT role, value FROM pooled_values WHERE what = 'threshold'), '{other}', s.threshold) AS threshold,
     toUInt8(s.parent = 0) AS root,
     toUInt8(s.parent != 0 AND p.span = 0) AS orphan,

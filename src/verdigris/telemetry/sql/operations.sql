@@ -20,7 +20,8 @@ FROM
         toString(sum(intDiv(toInt128(duration_ns) * weight, 720720))) AS duration_ns_sum,
         toString(sum(intDiv(toInt128(exclusive_ns) * weight, 720720))) AS exclusive_ns_sum,
         toString(sum(intDiv(toInt128(trace_duration_ns) * weight, 720720))) AS trace_ns_sum,
-        sumMapIf(map(peer, toUInt64(1)), peer != '' AND operation IN (SELECT operation FROM {operations:Identifier} WHERE kind IN ('Client', 'Producer'))) AS peers
+        sumMapIf(map(peer, toUInt64(1)), peer != '' AND operation IN (SELECT operation FROM {operations:Identifier} WHERE kind IN ('Client', 'Producer'))) AS peers,
+        sumMapIf(map(masked, weight), masked != '') AS masked_words
     FROM {facts:Identifier}
     INNER JOIN (SELECT trace, max(start_ns + duration_ns) - min(start_ns) AS trace_duration_ns FROM {facts:Identifier} GROUP BY trace) AS t USING (trace)
     WHERE role > 0

@@ -1,0 +1,249 @@
+//! Values that other characters hide: percent signs, digits and letters of other scripts, characters without width, base64.
+//!
+//! A text is read a second time with percent signs decoded (twice, because values are often encoded twice), decimal digits of
+//! all common scripts as ASCII digits, full-width letters as ASCII letters, dashes and spaces as ASCII ones, and characters
+//! without width left out. Base64 of readable text is decoded once, if it starts where its run of letters starts. Not found: values in hexadecimal, compressed, encrypted,
+//! encoded more often than that, written in words or split over several attributes.
+
+use super::definition::Masking;
+use super::scan::{Found, Scan, find_content};
+use super::signals::Signals;
+
+/// How often percent signs are decoded.
+const PERCENT_ROUNDS: usize = 2;
+/// Digits of base64 that are worth decoding: those of eleven bytes.
+const BASE64_BYTES_MIN: usize = 15;
+
+/// The zeros of blocks of ten decimal digits. Source: Unicode, general category Nd.
+const ZEROS: [u32; 24] = [
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x17e0, 0x1810, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
+];
+/// The last block of mathematical digits.
+const LAST_ZERO: u32 = 0x1d7f6;
+
+/// A text as read, and for each byte of it where in the original it comes from; one place more for the end.
+struct Reading {
+    text: Vec<u8>,
+    places: Vec<u32>,
+}
+
+/// What stands for a character beyond ASCII: itself, an ASCII character, or nothing.
+enum Meaning {
+    Itself,
+    Ascii(u8),
+    Nothing,
+}
+
+fn meaning(character: char) -> Meaning {
+    let code = u32::from(character);
+    let digit = ZEROS
+        .iter()
+        .chain([&LAST_ZERO])
+        .find_map(|zero| u8::try_from(code.checked_sub(*zero)?).ok().filter(|digit| *digit < 10));
+    if let Some(digit) = digit {
+        return Meaning::Ascii(b'0' + digit);
+    }
+    match code {
+        0xff01..=0xff5e => u8::try_from(code - 0xff01 + 0x21).map_or(Meaning::Itself, Meaning::Ascii),
+        0xad
+        | 0x34f
+        | 0x61c
+        | 0x180e
+        | 0x200b..=0x200f
+        | 0x202a..=0x202e
+        | 0x2060..=0x2064
+        | 0xfe00..=0xfe0f
+        | 0xfeff => Meaning::Nothing,
+        0xa0 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => Meaning::Ascii(b' '),
+        0x2010..=0x2015 | 0x2212 | 0xfe63 => Meaning::Ascii(b'-'),
+        0x2024 => Meaning::Ascii(b'.'),
+        _ => Meaning::Itself,
+    }
+}
+
+impl Reading {
+    fn of(text: &[u8]) -> Option<Self> {
+        let mut text = text.to_vec();
+        let mut places: Vec<u32> = (0..=u32::try_from(text.len()).ok()?).collect();
+        let mut changed = false;
+        for _ in 0..PERCENT_ROUNDS {
+            if !decode_percent(&mut text, &mut places) {
+                break;
+            }
+            changed = true;
+        }
+        changed |= replace_characters(&mut text, &mut places);
+        changed.then_some(Self { text, places })
+    }
+}
+
+/// Decodes `%41` and the like in place; false if there are none.
+fn decode_percent(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
+    let half = |byte: Option<&u8>| {
+        byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|half| u8::try_from(half).ok())
+    };
+    let (mut read, mut write) = (0, 0);
+    while read < text.len() {
+        places[write] = places[read];
+        let pair = half(text.get(read + 1)).zip(half(text.get(read + 2)));
+        match (text[read], pair) {
+            (b'%', Some((high, low))) => {
+                text[write] = high << 4 | low;
+                read += 3;
+            }
+            (byte, _) => {
+                text[write] = byte;
+                read += 1;
+            }
+        }
+        write += 1;
+    }
+    places[write] = places[read];
+    let changed = write < read;
+    text.truncate(write);
+    places.truncate(write + 1);
+    changed
+}
+
+/// Puts ASCII in place of characters that mean the same; false if there are none.
+fn replace_characters(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
+    let mut changed = false;
+    let mut out = Vec::with_capacity(text.len());
+    let mut out_places = Vec::with_capacity(places.len());
+    let mut at = 0;
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let width = character.len_utf8();
+            let one = match if character.is_ascii() { Meaning::Itself } else { meaning(character) } {
+                Meaning::Itself => {
+                    out.extend_from_slice(&text[at..at + width]);
+                    out_places.extend_from_slice(&places[at..at + width]);
+                    at += width;
+                    continue;
+                }
+                Meaning::Ascii(byte) => Some(byte),
+                Meaning::Nothing => None,
+            };
+            changed = true;
+            if let Some(byte) = one {
+                out.push(byte);
+                out_places.push(places[at]);
+            }
+            at += width;
+        }
+        let bad = chunk.invalid().len();
+        out.extend_from_slice(chunk.invalid());
+        out_places.extend_from_slice(&places[at..at + bad]);
+        at += bad;
+    }
+    out_places.push(places[at]);
+    if changed {
+        *text = out;
+        *places = out_places;
+    }
+    changed
+}
+
+/// Runs the detectors on what the text reads as, if that is something else.
+pub(super) fn find_hidden(text: &[u8], masking: &Masking, identity: bool, found: &mut Vec<Found>) {
+    let Some(Reading { text, places }) = Reading::of(text) else { return };
+    let signals = Signals::of(&text);
+    find_content(&mut Scan::new(&text, masking, found, Some(&places)), signals, identity);
+    if signals.tokens() {
+        find_base64(&text, masking, Some(&places), found);
+    }
+}
+
+/// Runs the detectors on what base64 in the text stands for; what it stands for goes as a whole if something is found in it.
+///
+/// A slash is part of an alphabet and also what paths are made of, so runs are looked for with slashes and without.
+pub(super) fn find_base64(text: &[u8], masking: &Masking, places: Option<&[u32]>, found: &mut Vec<Found>) {
+    let mut decoded = Vec::new();
+    find_base64_runs(text, true, &mut decoded, masking, places, found);
+    if memchr::memchr(b'/', text).is_some() {
+        find_base64_runs(text, false, &mut decoded, masking, places, found);
+    }
+}
+
+fn find_base64_runs(
+    text: &[u8],
+    slashes: bool,
+    decoded: &mut Vec<u8>,
+    masking: &Masking,
+    places: Option<&[u32]>,
+    found: &mut Vec<Found>,
+) {
+    let is_part = |byte: u8| crate::base64::value(byte).is_some() && (slashes || byte != b'/');
+    let mut at = 0;
+    while at < text.len() {
+        if !text[at].is_ascii_alphanumeric() {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        while at < text.len() && is_part(text[at]) {
+            at += 1;
+        }
+        if at - start < BASE64_BYTES_MIN {
+            continue;
+        }
+        decode_readable(&text[start..at], decoded);
+        if decoded.len() < BASE64_BYTES_MIN * 3 / 4 {
+            continue;
+        }
+        let padding = text[at..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+        let mut inner = Vec::new();
+        find_content(&mut Scan::new(decoded, masking, &mut inner, None), Signals::of(decoded), false);
+        let mut scan = Scan::new(text, masking, found, places);
+        for detector in inner.iter().map(|found| found.detector) {
+            scan.push_whole(start..at + padding, detector, masking.marker(detector));
+        }
+    }
+}
+
+/// Decodes as far as the text stays readable, which most that is no base64 of text does not for three bytes.
+fn decode_readable(encoded: &[u8], decoded: &mut Vec<u8>) {
+    decoded.clear();
+    let (mut bits, mut have) = (0_u32, 0);
+    for &byte in encoded {
+        let Some(value) = crate::base64::value(byte) else { break };
+        bits = (bits << 6 | value) & 0xffff;
+        have += 6;
+        if have >= 8 {
+            have -= 8;
+            let [.., byte] = (bits >> have).to_be_bytes();
+            if byte < 0x20 && !b"\t\r\n".contains(&byte) || byte == 0x7f || byte >= 0x80 && decoded.len() < 3 {
+                break;
+            }
+            decoded.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        Reading::of(text.as_bytes())
+            .map_or_else(|| text.to_owned(), |reading| String::from_utf8_lossy(&reading.text).into_owned())
+    }
+
+    #[test]
+    fn hidden_characters_are_read() {
+        assert_eq!(read("a%40b%2Ecd"), "a@b.cd");
+        assert_eq!(read("a%2540b"), "a@b");
+        assert_eq!(read("\u{ff14}\u{664}\u{1d7da}"), "442");
+        assert_eq!(read("1\u{200b}2\u{2011}3\u{a0}4"), "12-3 4");
+        assert_eq!(read("%zz%4"), "%zz%4");
+    }
+
+    #[test]
+    fn places_lead_back() {
+        let text = "x\u{200b}%34%31\u{e9}y";
+        let reading = Reading::of(text.as_bytes()).expect("something is hidden");
+        assert_eq!(reading.text, "x41\u{e9}y".as_bytes());
+        assert_eq!(reading.places.iter().map(|&place| place as usize).collect::<Vec<_>>(), [0, 4, 7, 10, 11, 12, 13]);
+    }
+}

@@ -1,0 +1,394 @@
+//! What the name of an attribute, a field or a parameter says about its value.
+
+use std::ops::{BitOr, BitOrAssign};
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+/// Bytes of a key that are looked at, from its end: the last words say what it is.
+const KEY_BYTES: usize = 256;
+
+/// A set of things that a key may say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyClass(u32);
+
+impl KeyClass {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// A secret whatever it looks like.
+    pub const SECRET: Self = Self(1);
+    /// A secret if it looks random.
+    pub const SECRET_IF_RANDOM: Self = Self(1 << 1);
+    /// Card verification value.
+    pub const CARD_CODE: Self = Self(1 << 2);
+    /// PIN.
+    pub const PIN: Self = Self(1 << 3);
+    /// Card number.
+    pub const CARD: Self = Self(1 << 4);
+    /// US social security number.
+    pub const SSN: Self = Self(1 << 5);
+    /// NHS number.
+    pub const NHS: Self = Self(1 << 6);
+    /// National provider identifier.
+    pub const NPI: Self = Self(1 << 7);
+    /// Medical record number.
+    pub const MRN: Self = Self(1 << 8);
+    /// Phone number.
+    pub const PHONE: Self = Self(1 << 9);
+    /// Date of birth.
+    pub const BIRTH: Self = Self(1 << 10);
+    /// The header `Authorization`.
+    pub const AUTHORIZATION: Self = Self(1 << 11);
+    /// The headers of cookies.
+    pub const COOKIES: Self = Self(1 << 12);
+    /// One cookie of a session.
+    pub const SESSION: Self = Self(1 << 13);
+    /// A statement in the language of a database.
+    pub const STATEMENT: Self = Self(1 << 14);
+    /// A parameter of such a statement.
+    pub const PARAMETER: Self = Self(1 << 15);
+    /// The query of a URL without its question mark.
+    pub const QUERY: Self = Self(1 << 16);
+    /// Says which instance a span is from, so it is changed for what is certain only.
+    pub const IDENTITY: Self = Self(1 << 17);
+    /// IBAN.
+    pub const IBAN: Self = Self(1 << 18);
+    /// Not said by a key: the value was sent as a number, so it is sensitive as a whole or not at all.
+    pub const NUMBER: Self = Self(1 << 19);
+
+    /// Whether it says any of `other`.
+    #[inline]
+    #[must_use]
+    pub const fn says(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether it says nothing.
+    #[inline]
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl BitOr for KeyClass {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for KeyClass {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// Attributes that say which instance a span is from.
+pub(super) const IDENTITY: [&str; 12] = [
+    "service.name",
+    "service.namespace",
+    "service.version",
+    "service.instance.id",
+    "deployment.environment",
+    "deployment.environment.name",
+    "deployment.name",
+    "deployment.id",
+    "k8s.deployment.name",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+    "container.image.tag",
+];
+
+/// Where in a key the words of a rule must stand.
+#[derive(Clone, Copy, PartialEq)]
+enum At {
+    /// From the start of a word to the end of one.
+    Words,
+    /// As words, and nothing after them.
+    End,
+    /// Anywhere, because nothing else contains these letters.
+    Anywhere,
+}
+
+use At::{Anywhere, End, Words};
+use KeyClass as K;
+
+/// Letters of words without what separates them, where they must stand, and what they say.
+const RULES: &[(&str, At, KeyClass)] = &[
+    ("password", Anywhere, K::SECRET),
+    ("passwd", Anywhere, K::SECRET),
+    ("passphrase", Anywhere, K::SECRET),
+    ("passwort", Anywhere, K::SECRET),
+    ("motdepasse", Anywhere, K::SECRET),
+    ("contrasena", Anywhere, K::SECRET),
+    ("pwd", Words, K::SECRET),
+    ("dbpass", Words, K::SECRET),
+    ("pass", End, K::SECRET_IF_RANDOM),
+    ("secret", Anywhere, K::SECRET),
+    ("apikey", Anywhere, K::SECRET),
+    ("apitoken", Anywhere, K::SECRET),
+    ("accesskey", Anywhere, K::SECRET),
+    ("accountkey", Anywhere, K::SECRET),
+    ("sharedkey", Anywhere, K::SECRET),
+    ("masterkey", Anywhere, K::SECRET),
+    ("privatekey", Anywhere, K::SECRET),
+    ("signingkey", Anywhere, K::SECRET),
+    ("encryptionkey", Anywhere, K::SECRET),
+    ("authkey", Words, K::SECRET),
+    ("subscriptionkey", Anywhere, K::SECRET),
+    ("accesstoken", Anywhere, K::SECRET),
+    ("refreshtoken", Anywhere, K::SECRET),
+    ("idtoken", Words, K::SECRET),
+    ("authtoken", Anywhere, K::SECRET),
+    ("bearertoken", Anywhere, K::SECRET),
+    ("sessiontoken", Anywhere, K::SECRET),
+    ("securitytoken", Anywhere, K::SECRET),
+    ("csrftoken", Anywhere, K::SECRET),
+    ("xsrftoken", Anywhere, K::SECRET),
+    ("credential", Words, K::SECRET),
+    ("credentials", Words, K::SECRET),
+    ("onetimecode", Words, K::SECRET),
+    ("otp", Words, K::PIN),
+    ("totp", Words, K::PIN),
+    ("token", Words, K::SECRET_IF_RANDOM),
+    ("token", End, K::SECRET_IF_RANDOM),
+    ("auth", Words, K::SECRET_IF_RANDOM),
+    ("signature", Words, K::SECRET_IF_RANDOM),
+    ("sig", Words, K::SECRET_IF_RANDOM),
+    ("nonce", Words, K::SECRET_IF_RANDOM),
+    ("key", End, K::SECRET_IF_RANDOM),
+    ("sessionid", Words, K::SESSION),
+    ("sessid", Words, K::SESSION),
+    ("phpsessid", Words, K::SESSION),
+    ("jsessionid", Words, K::SESSION),
+    ("aspnetsessionid", Words, K::SESSION),
+    ("aspxauth", Words, K::SESSION),
+    ("connectsid", Words, K::SESSION),
+    ("sid", End, K::SECRET_IF_RANDOM),
+    ("laravelsession", Words, K::SESSION),
+    ("racksession", Words, K::SESSION),
+    ("session", End, K::SECRET_IF_RANDOM),
+    ("cookie", End, K::COOKIES),
+    ("cookies", End, K::COOKIES),
+    ("setcookie", Words, K::COOKIES),
+    ("authorization", End, K::AUTHORIZATION),
+    ("authorizationheader", End, K::AUTHORIZATION),
+    ("cvv", Words, K::CARD_CODE),
+    ("cvc", Words, K::CARD_CODE),
+    ("csc", Words, K::CARD_CODE),
+    ("cardcode", Words, K::CARD_CODE),
+    ("cardverificationvalue", Words, K::CARD_CODE),
+    ("cardsecuritycode", Words, K::CARD_CODE),
+    ("securitycode", Words, K::CARD_CODE),
+    ("verificationvalue", Words, K::CARD_CODE),
+    ("pin", Words, K::PIN),
+    ("pincode", Words, K::PIN),
+    ("pinblock", Words, K::SECRET),
+    ("cardnumber", Anywhere, K::CARD),
+    ("cardno", Words, K::CARD),
+    ("creditcard", Anywhere, K::CARD),
+    ("debitcard", Anywhere, K::CARD),
+    ("ccnumber", Words, K::CARD),
+    ("ccnum", Words, K::CARD),
+    ("pan", Words, K::CARD),
+    ("ssn", Words, K::SSN),
+    ("socialsecurity", Anywhere, K::SSN),
+    ("itin", Words, K::SSN),
+    ("iban", Words, K::IBAN),
+    ("nhs", Words, K::NHS),
+    ("nhsnumber", Words, K::NHS),
+    ("nhsno", Words, K::NHS),
+    ("npi", Words, K::NPI),
+    ("providernpi", Words, K::NPI),
+    ("mrn", Words, K::MRN),
+    ("medicalrecord", Anywhere, K::MRN),
+    ("patientid", Words, K::MRN),
+    ("patientnumber", Words, K::MRN),
+    ("patientno", Words, K::MRN),
+    ("hospitalnumber", Words, K::MRN),
+    ("chartnumber", Words, K::MRN),
+    ("phone", Words, K::PHONE),
+    ("phonenumber", Words, K::PHONE),
+    ("telephone", Words, K::PHONE),
+    ("mobile", Words, K::PHONE),
+    ("msisdn", Words, K::PHONE),
+    ("cellphone", Words, K::PHONE),
+    ("fax", Words, K::PHONE),
+    ("tel", Words, K::PHONE),
+    ("dob", Words, K::BIRTH),
+    ("birthdate", Words, K::BIRTH),
+    ("dateofbirth", Anywhere, K::BIRTH),
+    ("birthday", Words, K::BIRTH),
+    ("birth", Words, K::BIRTH),
+    ("dbstatement", Words, K::STATEMENT),
+    ("dbquerytext", Words, K::STATEMENT),
+    ("dbquery", End, K::STATEMENT),
+    ("sqlquery", Words, K::STATEMENT),
+    ("sqlstatement", Words, K::STATEMENT),
+    ("sqltext", Words, K::STATEMENT),
+    ("sql", End, K::STATEMENT),
+    ("dbqueryparameter", Words, K::PARAMETER),
+    ("dboperationparameter", Words, K::PARAMETER),
+    ("urlquery", End, K::QUERY),
+    ("urlfragment", End, K::QUERY),
+    ("querystring", End, K::QUERY),
+    ("httpquery", End, K::QUERY),
+];
+
+/// Last words that say how large, how old or of what kind a thing is: `password_policy` holds no password.
+const ABOUT: [&str; 25] = [
+    "count",
+    "counts",
+    "type",
+    "length",
+    "size",
+    "policy",
+    "expiry",
+    "expires",
+    "expiration",
+    "ttl",
+    "age",
+    "limit",
+    "usage",
+    "enabled",
+    "kind",
+    "version",
+    "status",
+    "name",
+    "required",
+    "valid",
+    "format",
+    "scheme",
+    "present",
+    "algorithm",
+    "provider",
+];
+
+static AUTOMATON: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(RULES.iter().map(|(letters, ..)| letters)).expect("a fixed list of short words"));
+
+/// The letters and digits of a key in lower case, and where its words start.
+struct Spelling {
+    letters: [u8; KEY_BYTES],
+    starts: [bool; KEY_BYTES + 1],
+    length: usize,
+}
+
+impl Spelling {
+    /// Words end at anything but a letter or digit, between a small and a capital letter, and between letters and digits.
+    fn of(key: &[u8]) -> Self {
+        let key = &key[key.len().saturating_sub(KEY_BYTES)..];
+        let mut words = Self { letters: [0; KEY_BYTES], starts: [false; KEY_BYTES + 1], length: 0 };
+        let mut before = b' ';
+        for (at, &byte) in key.iter().enumerate() {
+            if byte.is_ascii_alphanumeric() {
+                let small_follows = key.get(at + 1).is_some_and(u8::is_ascii_lowercase);
+                words.starts[words.length] = !before.is_ascii_alphanumeric()
+                    || before.is_ascii_digit() != byte.is_ascii_digit()
+                    || byte.is_ascii_uppercase() && (before.is_ascii_lowercase() || small_follows);
+                words.letters[words.length] = byte.to_ascii_lowercase();
+                words.length += 1;
+            }
+            before = byte;
+        }
+        words.starts[words.length] = true;
+        words
+    }
+
+    fn letters(&self) -> &[u8] {
+        &self.letters[..self.length]
+    }
+
+    fn last(&self) -> &[u8] {
+        let start = (0..self.length).rev().find(|&at| self.starts[at]).unwrap_or(0);
+        &self.letters[start..self.length]
+    }
+}
+
+/// What `key` says. Linear in its length, which is looked at up to a bound.
+#[must_use]
+pub(super) fn classify(key: &[u8]) -> KeyClass {
+    let mut class = KeyClass::NONE;
+    if key.len() < 3 {
+        return class;
+    }
+    let words = Spelling::of(key);
+    for found in AUTOMATON.find_overlapping_iter(words.letters()) {
+        let (_, at, says) = RULES[found.pattern().as_usize()];
+        let as_words = words.starts[found.start()] && words.starts[found.end()];
+        let holds = match at {
+            Words => as_words,
+            End => as_words && found.end() == words.length,
+            Anywhere => true,
+        };
+        if holds {
+            class |= says;
+        }
+    }
+    if !class.is_none() && ABOUT.iter().any(|about| about.as_bytes() == words.last()) {
+        class = class
+            .without(K::SECRET | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
+    }
+    class
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_says_what_its_words_say() {
+        for (key, says) in [
+            ("http.request.header.x-api-key", K::SECRET | K::SECRET_IF_RANDOM),
+            ("db.password", K::SECRET),
+            ("userPassword", K::SECRET),
+            ("app.card.cvv", K::CARD_CODE),
+            ("cardCvv2", K::CARD_CODE),
+            ("customer_pin", K::PIN),
+            ("patient.ssn", K::SSN),
+            ("patient.dob", K::BIRTH),
+            ("patientDateOfBirth", K::BIRTH),
+            ("contact.phone", K::PHONE),
+            ("contact.phone_number", K::PHONE),
+            ("patient.id", K::MRN),
+            ("JSESSIONID", K::SESSION),
+            ("http.request.header.cookie", K::COOKIES),
+            ("http.request.header.authorization", K::AUTHORIZATION),
+            ("db.statement", K::STATEMENT),
+            ("db.query.text", K::STATEMENT),
+            ("url.query", K::QUERY),
+            ("db.query.parameter.name", K::PARAMETER),
+        ] {
+            assert_eq!(classify(key.as_bytes()), says, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_only_looks_like_it_says_nothing() {
+        for key in [
+            "spinner",
+            "company",
+            "expand",
+            "opinion",
+            "http.route",
+            "server.port",
+            "gen_ai.usage.input_tokens",
+            "token.type",
+            "password_policy",
+            "monkey",
+            "hotel",
+            "app.retry",
+            "sidecar",
+            "rpc.grpc.status_code",
+            "telemetry.sdk.name",
+            "panel",
+        ] {
+            assert_eq!(classify(key.as_bytes()), K::NONE, "{key}");
+        }
+    }
+}

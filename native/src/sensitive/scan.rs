@@ -1,0 +1,225 @@
+//! All detectors on one text, and the text that is left when what they found is treated.
+
+use std::ops::Range;
+
+use super::definition::Masking;
+use super::detector::{Detector, Shown};
+use super::keys::KeyClass;
+use super::signals::Signals;
+use super::treatment::Treatment;
+use super::{by_key, cards, contact, credentials, custom, encoded, national, service_keys, sql, url};
+
+/// Something found, by its place in the original text.
+pub(super) struct Found {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) detector: Detector,
+    /// What stands in its place.
+    pub(super) shown: Shown,
+}
+
+/// A text under the detectors. It may be a reading of another one, see [`encoded`]; then `places` leads back.
+pub(super) struct Scan<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) masking: &'a Masking,
+    found: &'a mut Vec<Found>,
+    places: Option<&'a [u32]>,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(
+        text: &'a [u8],
+        masking: &'a Masking,
+        found: &'a mut Vec<Found>,
+        places: Option<&'a [u32]>,
+    ) -> Self {
+        Self { text, masking, found, places }
+    }
+
+    /// The bytes of a range; nothing if it is not inside.
+    pub(super) fn bytes(&self, range: Range<usize>) -> &'a [u8] {
+        self.text.get(range).unwrap_or_default()
+    }
+
+    /// Notes that `detector` found the value at `range`.
+    pub(super) fn push(&mut self, range: Range<usize>, detector: Detector) {
+        let shown = self.masking.shown(detector, self.bytes(range.clone()));
+        self.push_shown(range, detector, shown);
+    }
+
+    /// As [`Scan::push`], with `shown` in place of the value if the treatment is to mask.
+    pub(super) fn push_as(&mut self, range: Range<usize>, detector: Detector, shown: &'static str) {
+        if self.masking.treatment(detector) == Treatment::Mask {
+            self.push_shown(range, detector, Shown::Borrowed(shown));
+        } else {
+            self.push(range, detector);
+        }
+    }
+
+    /// As [`Scan::push`] for a value that is `detector`'s only when it is decoded.
+    pub(super) fn push_whole(&mut self, range: Range<usize>, detector: Detector, shown: Shown) {
+        self.push_shown(range, detector, shown);
+    }
+
+    fn push_shown(&mut self, range: Range<usize>, detector: Detector, shown: Shown) {
+        if range.is_empty() {
+            return;
+        }
+        let place = |at: usize| match self.places {
+            Some(places) => places.get(at).map_or(usize::MAX, |&place| place as usize),
+            None => at,
+        };
+        self.found.push(Found { start: place(range.start), end: place(range.end), detector, shown });
+    }
+
+    /// Whether anything was found that ends after `start` and begins before `end`, in this reading of the text.
+    pub(super) fn has_found_at(&self, at: usize) -> bool {
+        self.places.is_none() && self.found.iter().rev().take(4).any(|found| found.start <= at && at < found.end)
+    }
+}
+
+/// Runs every detector on `text`, a value whose key says `class` and is called `key`.
+pub(super) fn find(
+    text: &[u8],
+    signals: Signals,
+    key: &[u8],
+    class: KeyClass,
+    masking: &Masking,
+    found: &mut Vec<Found>,
+) {
+    let mut scan = Scan::new(text, masking, found, None);
+    if class.says(KeyClass::NUMBER) {
+        by_key::find_whole(&mut scan, class);
+        cards::find_number(&mut scan);
+        custom::find(&mut scan, key);
+        return;
+    }
+    let identity = class.says(KeyClass::IDENTITY);
+    if !identity {
+        if !class.is_none() {
+            by_key::find_whole(&mut scan, class);
+        }
+        if signals.url() || class.says(KeyClass::QUERY) {
+            url::find(&mut scan, class);
+        }
+        if signals.sql() || class.says(KeyClass::STATEMENT) {
+            sql::find(&mut scan, class.says(KeyClass::STATEMENT));
+        }
+    }
+    find_content(&mut scan, signals, identity);
+    custom::find(&mut scan, key);
+    if signals.tokens() {
+        encoded::find_base64(text, masking, None, found);
+    }
+    if signals.hidden() {
+        encoded::find_hidden(text, masking, identity, found);
+    }
+}
+
+/// What a text gives away by itself.
+pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool) {
+    if signals.private_key() {
+        credentials::find_private_keys(scan);
+    }
+    if signals.tokens() {
+        credentials::find_jwts(scan);
+        service_keys::find(scan);
+    }
+    if signals.tilde() {
+        service_keys::find_entra_secrets(scan);
+    }
+    if signals.schemes() {
+        credentials::find_schemes(scan);
+    }
+    if signals.numbers() {
+        cards::find(scan);
+        national::find_ibans(scan);
+        if signals.groups() {
+            national::find_grouped(scan);
+        }
+    }
+    if signals.mrn() {
+        national::find_mrns(scan);
+    }
+    if signals.email() {
+        contact::find_emails(scan);
+    }
+    if identity {
+        return;
+    }
+    if signals.pairs() {
+        by_key::find_pairs(scan);
+    }
+    if signals.numbers_after_words() {
+        by_key::find_numbers_after_words(scan);
+    }
+    if signals.ip_address() && scan.masking.treatment(Detector::IpAddress) != Treatment::Keep {
+        contact::find_ip_addresses(scan);
+    }
+}
+
+/// Leaves one of the findings that one detector has inside another of its own, as when a key and a format give a value away.
+pub(super) fn drop_repeated(found: &mut Vec<Found>) {
+    found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end), !found.detector.is_structural()));
+    let mut ends: Vec<(Detector, usize)> = Vec::new();
+    found.retain(|one| match ends.iter_mut().find(|(detector, _)| *detector == one.detector) {
+        Some((_, end)) if one.end <= *end => false,
+        Some((_, end)) => {
+            *end = one.end;
+            true
+        }
+        None => {
+            ends.push((one.detector, one.end));
+            true
+        }
+    });
+}
+
+/// What becomes of a text.
+pub(super) struct Resolved {
+    /// The text with everything treated.
+    pub(super) text: String,
+    /// Whether a finding wants the span refused.
+    pub(super) refuse: bool,
+}
+
+/// Treats everything in `found`, which is in order. Where findings overlap, one that covers them all is shown, a structural one before others;
+/// if none does, the name of the first.
+pub(super) fn resolve(text: &str, masking: &Masking, found: &mut [Found]) -> Resolved {
+    for found in found.iter_mut() {
+        found.end = text.ceil_char_boundary(found.end.min(text.len()));
+        found.start = text.floor_char_boundary(found.start.min(found.end));
+    }
+    let treated = |wanted: Treatment| found.iter().find(|found| masking.treatment(found.detector) == wanted);
+    let refuse = treated(Treatment::Refuse).is_some();
+    if let Some(dropped) = treated(Treatment::Refuse).or_else(|| treated(Treatment::Drop)) {
+        return Resolved { text: format!("[{} dropped]", masking.name(dropped.detector)), refuse };
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    let mut at = 0;
+    while at < found.len() {
+        let first = &found[at];
+        let (start, mut end) = (first.start, first.end);
+        let mut next = at + 1;
+        while next < found.len() && found[next].start < end {
+            end = end.max(found[next].end);
+            next += 1;
+        }
+        let cluster = &found[at..next];
+        let cover = |structural: bool| {
+            cluster
+                .iter()
+                .find(|one| one.start == start && one.end == end && one.detector.is_structural() == structural)
+        };
+        out.push_str(text.get(done..start).unwrap_or_default());
+        match cover(true).or_else(|| cover(false)) {
+            Some(cover) => out.push_str(&cover.shown),
+            None => out.push_str(&masking.marker(first.detector)),
+        }
+        done = end;
+        at = next;
+    }
+    out.push_str(text.get(done..).unwrap_or_default());
+    Resolved { text: out, refuse }
+}

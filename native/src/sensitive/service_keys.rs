@@ -1,0 +1,192 @@
+//! Keys and tokens of services, known by the prefix that each service documents.
+
+use super::detector::Detector;
+use super::scan::Scan;
+use super::signals::TOKEN_BYTES_MIN;
+
+/// What may follow a prefix.
+#[derive(Clone, Copy)]
+enum Alphabet {
+    /// Capital letters and digits.
+    Capitals,
+    /// Hexadecimal digits.
+    Hex,
+    /// Letters, digits, `-`, `_`.
+    Token,
+}
+
+impl Alphabet {
+    fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Self::Hex => byte.is_ascii_hexdigit(),
+            Self::Token => is_token(byte),
+        }
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+use Alphabet::{Capitals, Hex, Token};
+
+/// Prefix, what follows, and how many bytes of it at least; sorted by first byte.
+const KEYS: &[(&[u8], Alphabet, usize)] = &[
+    // AWS access keys, for a long time and for a short one.
+    (b"AKIA", Capitals, 16),
+    (b"ASIA", Capitals, 16),
+    (b"ABIA", Capitals, 16),
+    (b"ACCA", Capitals, 16),
+    // Google: API keys, OAuth access tokens and client secrets.
+    (b"AIza", Token, 35),
+    (b"GOCSPX-", Token, 20),
+    (b"ya29", Token, 20),
+    // SendGrid, whose key has two parts with a dot before each.
+    (b"SG", Token, 22),
+    // Twilio.
+    (b"SK", Hex, 32),
+    // DigitalOcean.
+    (b"dop_v1_", Hex, 32),
+    (b"doo_v1_", Hex, 32),
+    // Databricks.
+    (b"dapi", Hex, 32),
+    // Docker Hub.
+    (b"dckr_pat_", Token, 20),
+    // GitHub.
+    (b"ghp_", Token, 36),
+    (b"gho_", Token, 36),
+    (b"ghu_", Token, 36),
+    (b"ghs_", Token, 36),
+    (b"ghr_", Token, 36),
+    (b"github_pat_", Token, 22),
+    // GitLab.
+    (b"glpat-", Token, 20),
+    (b"gldt-", Token, 20),
+    (b"glrt-", Token, 20),
+    (b"glptt-", Token, 20),
+    (b"glsa_", Token, 32),
+    // Hugging Face, HashiCorp Vault.
+    (b"hf_", Token, 30),
+    (b"hvs", Token, 24),
+    (b"hvb", Token, 24),
+    // Linear, Mailgun, New Relic.
+    (b"lin_api_", Token, 32),
+    (b"key-", Hex, 32),
+    (b"NRAK-", Capitals, 27),
+    // npm.
+    (b"npm_", Token, 36),
+    // PyPI.
+    (b"pypi-", Token, 50),
+    // Stripe, and those that took its form.
+    (b"pk_live_", Token, 16),
+    (b"rk_live_", Token, 16),
+    (b"rk_test_", Token, 16),
+    (b"sk_live_", Token, 16),
+    (b"sk_test_", Token, 16),
+    (b"whsec_", Token, 24),
+    // Square, Shopify, OpenAI, Anthropic.
+    (b"sq0atp-", Token, 22),
+    (b"sq0csp-", Token, 40),
+    (b"shpat_", Hex, 32),
+    (b"shpss_", Hex, 32),
+    (b"sk-ant-", Token, 24),
+    (b"sk-proj-", Token, 24),
+    (b"sk-", Token, 40),
+    // Slack.
+    (b"xoxb-", Token, 20),
+    (b"xoxp-", Token, 20),
+    (b"xoxa-", Token, 20),
+    (b"xoxr-", Token, 20),
+    (b"xoxs-", Token, 20),
+    (b"xoxe-", Token, 20),
+    (b"xapp-", Token, 20),
+    // age, Sentry, PlanetScale, Postman.
+    (b"AGE-SECRET-KEY-", Capitals, 40),
+    (b"sntrys_", Token, 32),
+    (b"pscale_tkn_", Token, 30),
+    (b"PMAK-", Token, 32),
+];
+
+/// Keys whose secret part comes after a dot.
+const DOTTED: [&[u8]; 4] = [b"SG", b"ya29", b"hvs", b"hvb"];
+
+/// Bytes with which a key may start.
+const FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut at = 0;
+    while at < KEYS.len() {
+        first[KEYS[at].0[0] as usize] = true;
+        at += 1;
+    }
+    first
+};
+
+/// Finds keys at the start of each word. Each run is looked at once, and each prefix in it stands at a border of a word.
+pub(super) fn find(scan: &mut Scan<'_>) {
+    let text = scan.text;
+    let mut at = 0;
+    while let Some(start) = (at..text.len()).find(|&at| FIRST[usize::from(text[at])]) {
+        at = start + 1;
+        if start.checked_sub(1).is_some_and(|before| text[before].is_ascii_alphanumeric()) {
+            continue;
+        }
+        let found = KEYS.iter().find_map(|&(prefix, alphabet, least)| key_end(text, start, prefix, alphabet, least));
+        if let Some(end) = found {
+            scan.push(start..end, Detector::ServiceKey);
+            at = end;
+        }
+    }
+}
+
+fn key_end(text: &[u8], start: usize, prefix: &[u8], alphabet: Alphabet, least: usize) -> Option<usize> {
+    if !text[start..].starts_with(prefix) {
+        return None;
+    }
+    let mut from = start + prefix.len();
+    let dotted = DOTTED.contains(&prefix);
+    if dotted && text.get(from) != Some(&b'.') {
+        return None;
+    }
+    from += usize::from(dotted);
+    // Only as many bytes as decide are looked at, so that many starts in one run stay linear.
+    let decides = text.get(from..from + least)?;
+    if !decides.iter().all(|&byte| alphabet.has(byte)) || !(decides.iter().any(u8::is_ascii_digit) || least >= 35) {
+        return None;
+    }
+    let part = |byte: u8| is_token(byte) || dotted && byte == b'.';
+    Some((from + least..text.len()).find(|&at| !part(text[at])).unwrap_or(text.len()))
+}
+
+/// Client secrets of Microsoft Entra: 40 characters with `Q~` after the first four.
+pub(super) fn find_entra_secrets(scan: &mut Scan<'_>) {
+    const BEFORE: usize = 4;
+    const LENGTH: usize = 40;
+    let text = scan.text;
+    let is_part = |byte: &u8| is_token(*byte) || matches!(byte, b'.' | b'~');
+    for middle in memchr::memmem::find_iter(text, b"Q~") {
+        let Some(start) = middle.checked_sub(BEFORE) else { continue };
+        let whole = text.get(start..start + LENGTH).is_some_and(|secret| secret.iter().all(is_part));
+        let before = start.checked_sub(1).is_some_and(|before| is_part(&text[before]));
+        if whole && !before && !text.get(start + LENGTH).is_some_and(is_part) {
+            scan.push(start..start + LENGTH, Detector::ServiceKey);
+        }
+    }
+}
+
+const _: () = assert!(TOKEN_BYTES_MIN <= 20, "shorter than the shortest key, an AWS access key");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_needs_its_length_and_alphabet() {
+        let end =
+            |text: &str, prefix: &str, alphabet, least| key_end(text.as_bytes(), 0, prefix.as_bytes(), alphabet, least);
+        assert_eq!(end("AKIAIOSFODNN7EXAMPLE", "AKIA", Capitals, 16), Some(20));
+        assert_eq!(end("AKIAIOSFODNN7EXAMPL", "AKIA", Capitals, 16), None);
+        assert_eq!(end("AKIAiosfodnn7example", "AKIA", Capitals, 16), None);
+        assert_eq!(end("SG.abcdefghijklmnopqrstu1.x_y rest", "SG", Token, 22), Some(29));
+    }
+}

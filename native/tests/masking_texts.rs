@@ -1,0 +1,275 @@
+//! Texts with something sensitive in them, and what is left of each; and texts that stay as they are.
+
+use verdigris_native::Masking;
+use verdigris_native::sensitive::{Masker, Place, Position};
+
+fn treated(text: &str) -> String {
+    under("", text)
+}
+
+/// What is left of `text` as the value of the attribute `key`.
+fn under(key: &str, text: &str) -> String {
+    let mut masker = Masker::new(Masking::strict());
+    let place = Place { position: Position::SpanAttribute, key: key.as_bytes(), class: masker.classify(key) };
+    let once = masker.treat(text, 32 << 10, place).unwrap_or_else(|| text.to_owned());
+    let twice = masker.treat(&once, 32 << 10, place);
+    assert_eq!(twice, None, "masking what is masked changes {once:?}");
+    once
+}
+
+#[test]
+fn what_is_sensitive_goes_and_the_rest_stays() {
+    for (text, left) in [
+        ("paid with 4111111111111111 ok", "paid with 411111******1111 ok"),
+        ("paid with 4111 1111 1111 1111 ok", "paid with 411111******1111 ok"),
+        ("paid with 4111-1111-1111-1111.", "paid with 411111******1111."),
+        ("4111.1111.1111.1111", "411111******1111"),
+        ("n=4111+1111+1111+1111&m=4111_1111_1111_1111", "n=411111******1111&m=411111******1111"),
+        ("amex 3782-822463-10005", "amex 378282*****0005"),
+        ("ref=0004111111111111111000x", "ref=000411111******1111000x"),
+        ("card4111111111111111end", "card411111******1111end"),
+        ("ssn 123-45-6789 given", "ssn [ssn] given"),
+        ("SSN: 123456789", "SSN: [ssn]"),
+        ("pay to GB82 WEST 1234 5698 7654 32 now", "pay to [iban] now"),
+        ("gb82west12345698765432", "[iban]"),
+        ("NHS 943 476 5919", "NHS [nhs_number]"),
+        ("943-476-5919", "[nhs_number]"),
+        ("nhs_number=9434765919", "nhs_number=[nhs_number]"),
+        ("provider NPI: 1234567893.", "provider NPI: [npi]."),
+        ("patient MRN12345678 admitted", "patient MRN[mrn] admitted"),
+        ("MRN 00123456 admitted", "MRN [mrn] admitted"),
+        ("mrn=A-4711-22", "mrn=[mrn]"),
+        ("mail to jane.doe+x@example.co.uk!", "mail to [email]!"),
+        ("phone: +1 (212) 555-0123, ok", "phone: [phone], ok"),
+        ("tel=0441234567", "tel=[phone]"),
+        ("dob=1980-02-29&x", "dob=[birth_date]&x"),
+        ("{\"dob\":\"29 Feb 1980\"}", "{\"dob\":\"[birth_date]\"}"),
+        ("cvv=7381", "cvv=[card_code]"),
+        ("{\"card\":{\"cvv\": 738}}", "{\"card\":{\"cvv\": [card_code]}}"),
+        ("pin: 9041", "pin: [pin]"),
+        ("Bearer abcdEF123456", "Bearer [bearer]"),
+        ("Authorization: Bearer opaque", "Authorization: [bearer]"),
+        ("auth Basic YWxpY2U6c2VzYW1l", "auth Basic [basic]"),
+        ("{\"authorization\": [\"Basic YWxpY2U6c2VzYW1l\"]}", "{\"authorization\": [\"[basic]\"]}"),
+        ("Cookie: theme=dark; sid=8f14e45f", "Cookie: [cookie]"),
+        ("/cart;jsessionid=8F14E45FCEEA167A", "/cart;jsessionid=[cookie]"),
+        ("postgres://app:s3cret@db:5432/shop", "postgres://[url_password]@db:5432/shop"),
+        ("postgres://app:s3/c#ret@db:5432/shop", "postgres://[url_password]@db:5432/shop"),
+        ("app:s3cret@tcp(db:3306)/shop", "[url_password]@tcp(db:3306)/shop"),
+        ("jdbc:oracle:thin:scott/tiger@//db:1521/x", "jdbc:oracle:thin:[url_password]@//db:1521/x"),
+        ("Server=db;User Id=sa;Password=hunter2;Timeout=5", "Server=db;User Id=sa;Password=[secret];Timeout=5"),
+        ("AccountName=a;AccountKey=Zm9vYmFy/+Zm9vYmFyZm9vYmFy==;X=1", "AccountName=a;AccountKey=[secret];X=1"),
+        ("{\\\"password\\\":\\\"hunter2\\\",\\\"user\\\":1}", "{\\\"password\\\":\\\"[secret]\\\",\\\"user\\\":1}"),
+        ("token=k3J9xQ2vL8pT5mWz failed", "token=[secret] failed"),
+        ("https://shop.example.com/find?q=jane&page=2#top", "https://shop.example.com/find?q=*&page=*#top"),
+        ("GET /find?q=jane HTTP/1.1", "GET /find?q=* HTTP/1.1"),
+        ("https://x/cb#access_token=abc&state=1", "https://x/cb#access_token=*&state=*"),
+        ("/reset?8f14e45fceea167a", "/reset?*"),
+        (
+            "SELECT * FROM patients WHERE name = 'Jane' AND age > 41",
+            "SELECT * FROM patients WHERE name = ? AND age > ?",
+        ),
+        (
+            "insert into t (a, \"b\") values (\"Jane\", 'O''Hara', 12.5, NULL)",
+            "insert into t (a, \"b\") values (?, ?, ?, NULL)",
+        ),
+        (
+            "SELECT \"id\" FROM \"users\" WHERE \"users\".\"name\" = \"bob\"",
+            "SELECT \"id\" FROM \"users\" WHERE \"users\".\"name\" = ?",
+        ),
+        ("SELECT a FROM t WHERE b = 'c\\' OR d = 'secret'", "SELECT a FROM t WHERE b = ?"),
+        ("SELECT a FROM t WHERE b = 'cut off he", "SELECT a FROM t WHERE b = ?"),
+        (
+            "select a from t where b = $1 and c = $tag$secret$tag$ and d = :d",
+            "select a from t where b = $1 and c = ? and d = :d",
+        ),
+        (
+            "/* user jane */ SELECT a FROM t2 WHERE b IN (1, 2) -- for jane",
+            "/**/ SELECT a FROM t2 WHERE b IN (?, ?) --",
+        ),
+        ("db error: UPDATE t SET a = 'x' WHERE id = 7", "db error: UPDATE t SET a = ? WHERE id = ?"),
+    ] {
+        assert_eq!(treated(text), left, "{text}");
+    }
+}
+
+#[test]
+fn what_only_a_key_gives_away_goes() {
+    for (key, text, left) in [
+        ("card.cvv", "738", "[card_code]"),
+        ("user.pin", "9041", "[pin]"),
+        ("card.pan", "4111 1111 1111 1112", "411111******1112"),
+        ("patient.ssn", "123 45 6789", "[ssn]"),
+        ("nhs.number", "9434765919", "[nhs_number]"),
+        ("provider.npi", "1234567893", "[npi]"),
+        ("patient.id", "A-004711", "[mrn]"),
+        ("contact.phone", "+44 20 7946 0018", "[phone]"),
+        ("patient.birth_date", "29/02/1980", "[birth_date]"),
+        ("db.password", "hunter2", "[secret]"),
+        ("http.request.header.x-api-key", "abc", "[secret]"),
+        ("http.request.header.authorization", "anything", "[bearer]"),
+        ("http.request.header.cookie", "a=b", "[cookie]"),
+        ("session.id", "8f14e45f", "[cookie]"),
+        ("access.token.value", "k3J9xQ2vL8pT5mWz", "[secret]"),
+        ("url.query", "q=jane&page=2", "q=*&page=*"),
+        ("db.statement", "SET user:1 secret", "SET ? ?"),
+        (
+            "db.statement",
+            "{\"find\":\"users\",\"filter\":{\"ssn\":\"1\",\"n\":2}}",
+            "{\"find\":\"?\",\"filter\":{\"ssn\":\"?\",\"n\":?}}",
+        ),
+        ("db.query.text", "MATCH (n {name: 'Jane'}) RETURN n LIMIT 5", "MATCH (n {name: ?}) RETURN n LIMIT ?"),
+        ("db.query.parameter.name", "Jane", "?"),
+    ] {
+        assert_eq!(under(key, text), left, "{key}: {text}");
+    }
+}
+
+#[test]
+fn what_encoding_hides_goes() {
+    for (text, left) in [
+        ("mail%3Djane%40example.com", "mail%3D[email]"),
+        ("jane%2540example.com", "[email]"),
+        ("4111%201111%201111%201111", "411111******1111"),
+        ("\u{ff14}\u{ff11}\u{ff11}\u{ff11}111111111111", "411111******1111"),
+        ("\u{664}\u{661}\u{661}\u{661}111111111111", "411111******1111"),
+        ("4111\u{200b}1111\u{200b}1111\u{200b}1111", "411111******1111"),
+        ("4111\u{2011}1111\u{2011}1111\u{2011}1111", "411111******1111"),
+        ("jane\u{200d}@example.com", "[email]"),
+        ("body=NDExMTExMTExMTExMTExMQ==", "body=[card]"),
+        ("path/amFuZUBleGFtcGxlLmNvbQ/x", "path/[email]/x"),
+        ("eyJwYXNzd29yZCI6Imh1bnRlcjIifQ==", "[secret]"),
+    ] {
+        assert_eq!(treated(text), left, "{text}");
+    }
+}
+
+#[test]
+fn keys_of_services_go() {
+    let letters = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF3gJ6kL9nP2rS5tV8xY1zA4cD7eF0hG3iJ6";
+    let capitals = "ABCD2EFGH3IJKL4MNOP5QRST6UVWX7YZ23ABCDEFGH4IJKL5";
+    let hex = "0123456789abcdef0123456789abcdef01234567";
+    for (prefix, rest) in [
+        ("AKIA", &capitals[..16]),
+        ("ASIA", &capitals[..16]),
+        ("AIza", &letters[..35]),
+        ("GOCSPX-", &letters[..28]),
+        ("ya29.", &letters[..40]),
+        ("SG.", &letters[..22]),
+        ("SK", &hex[..32]),
+        ("dop_v1_", hex),
+        ("dapi", &hex[..32]),
+        ("dckr_pat_", &letters[..27]),
+        ("ghp_", &letters[..36]),
+        ("gho_", &letters[..36]),
+        ("ghs_", &letters[..36]),
+        ("github_pat_", &letters[..60]),
+        ("glpat-", &letters[..20]),
+        ("hf_", &letters[..34]),
+        ("hvs.", &letters[..24]),
+        ("npm_", &letters[..36]),
+        ("pypi-", &letters[..60]),
+        ("sk_live_", &letters[..24]),
+        ("rk_test_", &letters[..24]),
+        ("whsec_", &letters[..32]),
+        ("sk-ant-", &letters[..40]),
+        ("sk-proj-", &letters[..48]),
+        ("xoxb-", &letters[..30]),
+        ("xapp-", &letters[..30]),
+        ("shpat_", &hex[..32]),
+        ("sq0atp-", &letters[..22]),
+        ("abcdQ~", ""),
+    ] {
+        let key = if prefix == "abcdQ~".get(..6).unwrap_or_default() {
+            format!("abcdQ~{}", &letters[..34])
+        } else {
+            format!("{prefix}{rest}")
+        };
+        assert_eq!(treated(&format!("used {key}, refused")), "used [service_key], refused", "{key}");
+        assert_eq!(treated(&key), "[service_key]", "{key}");
+    }
+}
+
+#[test]
+fn tokens_and_private_keys_go() {
+    let jwt =
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
+    assert_eq!(treated(jwt), "[jwt]");
+    assert_eq!(treated(&format!("x-{jwt}, y")), "x-[jwt], y");
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKCAQEA\n-----END RSA PRIVATE KEY-----";
+    assert_eq!(treated(&format!("key: {pem} end")), "key: [private_key] end");
+    assert_eq!(treated("-----BEGIN PRIVATE KEY-----\\nMIIEow cut"), "[private_key]");
+    assert_eq!(
+        treated("-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----"),
+        "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----"
+    );
+}
+
+#[test]
+fn what_is_not_sensitive_stays() {
+    for text in [
+        "GET /users/42",
+        "POST /api/v2/items/{id}",
+        "SELECT users",
+        "shop.v1.CartService/GetCart",
+        "HTTP GET",
+        "checkout",
+        "1700000000000",
+        "1700000000000000000",
+        "1700000000123456",
+        "2024-01-02T03:04:05.678901Z",
+        "2.41.0",
+        "v20240102.1",
+        "627cc493-f310-47de-96bd-71410b7dec09",
+        "00000000-1111-1111-1111-111111111117",
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "10.2.3.4:8443",
+        "http://10.2.3.4:8443/health",
+        "https://shop.example.com/api/v2/items/42",
+        "git@2.1",
+        "pkg@1.2.3",
+        "deadline of 250 ms exceeded",
+        "retry 3 of 5",
+        "user 12345 not found",
+        "Basic Authentication failed",
+        "Bearer token is missing",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        "0.4111111111111111",
+        "12.5",
+        "-0.1234567890123456",
+        "select an item",
+        "what?yes",
+        "a=?&b",
+        "key=value",
+        "state=ok",
+        "ot=th:8",
+        "rojo=00f067aa0ba902b7",
+        "token.type=access",
+        "password=",
+        "password=***",
+        "password=[secret]",
+        "Authorization: [redacted]",
+        "spinner: 12345",
+        "[email]",
+        "411111******1111",
+    ] {
+        assert_eq!(treated(text), text);
+    }
+    for (key, text) in [
+        ("service.version", "2.41.0"),
+        ("service.name", "password-service"),
+        ("gen_ai.usage.input_tokens", "123456"),
+        ("db.system", "postgresql"),
+        ("http.response.status_code", "200"),
+        ("user.id", "42"),
+        ("messaging.message.key", "order-42"),
+        ("cache.key", "item_12345_details_page"),
+        ("token.count", "12345"),
+        ("http.route", "/users/{id}"),
+        ("session.count", "3"),
+    ] {
+        assert_eq!(under(key, text), text, "{key}");
+    }
+}
