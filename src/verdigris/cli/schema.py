@@ -7,6 +7,7 @@ import typer
 
 from verdigris.comparison.document import json_schema
 from verdigris.plan.document import schema_text as plan_schema_text
+from verdigris.scanning.document import json_schema as scan_schema
 from verdigris.server.wire import json_schema as rollout_schema
 
 
@@ -16,6 +17,7 @@ class Document(StrEnum):
     COMPARE = "compare"
     PLAN = "plan"
     ROLLOUT = "rollout"
+    SCAN = "scan"
 
 
 def schema_text(document: Document) -> str:
@@ -27,6 +29,8 @@ def schema_text(document: Document) -> str:
             return plan_schema_text()
         case Document.ROLLOUT:
             return json.dumps(rollout_schema(), indent=2) + "\n"
+        case Document.SCAN:
+            return json.dumps(scan_schema(), indent=2) + "\n"
 
 
 def schema_command(document: Document = typer.Argument(help="Which document.")) -> None:  # noqa: B008  # Typer's way
