@@ -2,9 +2,9 @@
 
     python benchmarks/detection.py [--accuracy] [--speed] [--texts 2000] [--harmless 40000] [--seconds-per-case 6]
 
-Accuracy: `sensitive_texts.py` makes the texts from a seed. Recall is the share of planted values that are named by their detector and not left in
-the text; precision is over all texts of all rules, near misses included: of what a detector named, the share that was planted. The peers of
-`detection_peers.py` are run on the same texts. Harmless values are changed or they are not, per million of each kind.
+Accuracy: `sensitive_texts.py` makes the texts from a seed. Recall is the share of planted values that are named by their detector and
+not left in the text; precision is over all texts of all rules, near misses included: of what a detector named, the share that was
+planted. The peers of `detection_peers.py` are run on the same texts. Harmless values are changed or they are not, per million of each.
 
 Speed: texts a second of one core, in turn in this one process; the ratio is the median of the ratios of neighbouring runs.
 """
@@ -12,19 +12,26 @@ Speed: texts a second of one core, in turn in this one process; the ratio is the
 import argparse
 import platform
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from urllib.parse import quote
-
-from decode import compare, processor
-from detection_peers import find_with_re, presidio, public_templates
-from sensitive_texts import HARMLESS, RULES, Sample, card, email, iban, near_misses, phone, positives, ssn, telemetry
 
 from verdigris._native import Masking
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.decode import compare, processor
+from benchmarks.detection_peers import find_with_re, presidio, public_templates
+from benchmarks.sensitive_texts import HARMLESS, RULES, Sample, card, email, iban, near_misses, phone, positives, ssn, telemetry
+
 SEED = 20_261_128
 WITH_ADDRESSES = '{"treatments": {"ip_address": "mask"}}'
-FILLED = {"credit_card_number": ("card", card), "iban": ("iban", iban), "ssn": ("ssn", ssn), "email": ("email", email), "phone_number": ("phone", phone)}
+FILLED = {
+    "credit_card_number": ("card", card), "iban": ("iban", iban), "ssn": ("ssn", ssn), "email": ("email", email),
+    "phone_number": ("phone", phone),
+}  # fmt: skip
+"""Places in the public sentences, the detector that should find what stands there, and what is put there."""
 
 
 class Score:
@@ -99,7 +106,8 @@ def accuracy(texts: int) -> None:
     scores = scored(samples, about, [found for found, _ in results], [left for _, left in results])
     own = [everything[number] for number in addresses]
     own_results = ours(Masking(WITH_ADDRESSES), own)
-    scores["ip_address"] = scored(own, ["ip_address"] * len(own), [found for found, _ in own_results], [left for _, left in own_results])["ip_address"]
+    found, left = [found for found, _ in own_results], [left for _, left in own_results]
+    scores["ip_address"] = scored(own, ["ip_address"] * len(own), found, left)["ip_address"]
     columns.append(("ours", scores))
     columns.append(("re", scored(samples, about, [find_with_re(sample.text, sample.key) for sample in samples], None)))
     peer = presidio()
@@ -107,8 +115,9 @@ def accuracy(texts: int) -> None:
         print(f"Presidio left out: {peer}")
     else:
         columns.append(("Presidio", scored(samples, about, [peer[1](sample.text) for sample in samples], None)))
-    print(f"\nseed {SEED}; {texts:,} texts with a value and {texts:,} near misses for each detector; precision over all {len(samples):,} texts")
-    print(f"{'detector':<14}" + "".join(f"{name + ' recall':>16}{'precision':>11}" for name, _ in columns) + f"{'gone':>9}{'misses':>8}{'false':>7}")
+    print(f"\nseed {SEED}; {texts:,} texts with a value and {texts:,} near misses for each detector; precision over all {len(samples):,}")
+    head = "".join(f"{name + ' recall':>16}{'precision':>11}" for name, _ in columns)
+    print(f"{'detector':<14}{head}{'gone':>9}{'misses':>8}{'false':>7}")
     for name in RULES:
         line = f"{name:<14}"
         for _, one in columns:
@@ -117,11 +126,14 @@ def accuracy(texts: int) -> None:
             line += f"{score.recall:>15.2%} {score.precision:>10.2%}" if known else f"{'–':>15} {'–':>10}"
         score = columns[0][1][name]
         print(line + f"{score.gone / score.planted:>9.2%}{score.planted - score.found:>8}{score.wrong:>7}")
-    by_place = Counter((sample.where, detector) for sample, detector, (found, _) in zip(samples, about, results, strict=True)
-                       if detector in sample.detectors and detector not in found)  # fmt: skip
-    false = Counter((detector, name) for sample, detector, (found, _) in zip(samples, about, results, strict=True) for name in found - sample.detectors)
-    print("misses by place:", ", ".join(f"{name} {where} {count}" for (where, name), count in by_place.most_common(12)) or "none")
-    print("false by set:", ", ".join(f"{name} in texts of {about} {count}" for (about, name), count in false.most_common(12)) or "none")
+    missed: Counter[str] = Counter()
+    false: Counter[str] = Counter()
+    for sample, detector, (named, _) in zip(samples, about, results, strict=True):
+        if detector in sample.detectors and detector not in named:
+            missed[f"{detector} in {sample.where}"] += 1
+        false.update(f"{name} in texts of {detector}" for name in named - sample.detectors)
+    for title, counts in (("misses", missed), ("false", false)):
+        print(f"{title}: {', '.join(f'{what} {count}' for what, count in counts.most_common(12)) or 'none'}")
 
 
 def public(texts: int) -> None:
@@ -174,7 +186,8 @@ def harmless(each: int) -> None:
                     changed += 1
                     by.update(treated.detectors)
         total, changed_total = total + each, changed_total + changed
-        print(f"{kind:<30}{changed:>9,}{changed / each * 1e6:>13,.0f}  {', '.join(f'{name} {count:,}' for name, count in by.most_common())}")
+        named = ", ".join(f"{name} {count:,}" for name, count in by.most_common())
+        print(f"{kind:<30}{changed:>9,}{changed / each * 1e6:>13,.0f}  {named}")
     print(f"{'all':<30}{changed_total:>9,}{changed_total / total * 1e6:>13,.0f}")
 
 
@@ -196,20 +209,22 @@ def speed(count: int, case_s: float) -> None:
     samples, _ = labelled(max(count // 100, 10))
     leaky = [sample.text for sample in random.Random(SEED).sample(samples, min(count // 4, len(samples)))]
     print(f"\nmachine: {platform.node()}, {processor()}, Python {platform.python_version()}; one core each")
-    print(f"{'texts':<42}{'ours/s':>12}{'peer':>22}{'peer/s':>11}{'ratio':>8}{'wanted':>8}")
+    print(f"{'texts':<50}{'ours/s':>12}{'peer':>22}{'peer/s':>11}{'ratio':>8}{'wanted':>8}")
     peers: list[tuple[str, Callable[[str], object], str]] = [("re, same rules", find_with_re, "20x")]
     peer = presidio()
     if isinstance(peer, str):
         print(f"Presidio left out: {peer}")
     else:
         peers.append((f"Presidio {peer[0]}", peer[1], "50x"))
-    for name, texts in (("telemetry, nothing in it", clean), ("telemetry, 2 % with something in it", mixed), ("labelled and near misses", leaky)):
+    kinds = (("telemetry, nothing in it", clean), ("telemetry, 2 % with something in it", mixed), ("labelled and near misses", leaky))
+    for name, texts in kinds:
+        some = texts[: max(len(texts) // 10, 1)]  # a pass of a peer over them takes about as long as is measured at a time
+        one_call, call_each = (lambda some=some: masking.treat(some)), over(lambda text: masking.treat((text,)), some)
         for who, find, wanted in peers:
-            some = texts[: max(len(texts) // 10, 1)]  # the same texts for both; peers need long enough for these
-            for how, mine in (("", lambda some=some: masking.treat(some)), (", a call each", over(lambda text: masking.treat((text,)), some))):
+            for how, mine in (("", one_call), (", a call each", call_each)):
                 our_s, peer_s, ratio = compare(mine, over(find, some), case_s)
-                label = f"{name}{how}"
-                print(f"{label:<42}{len(some) / our_s:>12,.0f}{who:>22}{len(some) / peer_s:>11,.0f}{ratio:>7.1f}x{wanted:>8}", flush=True)
+                speeds = f"{len(some) / our_s:>12,.0f}{who:>22}{len(some) / peer_s:>11,.0f}{ratio:>7.1f}x{wanted:>8}"
+                print(f"{name + how:<50}{speeds}", flush=True)
         print(f"  ({len(some):,} texts, mean {sum(map(len, some)) / len(some):.0f} characters)")
 
 

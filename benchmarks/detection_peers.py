@@ -1,9 +1,9 @@
 """The peers of `detection.py`: the detectors' rules as Python regular expressions, and Presidio's pattern recognisers.
 
 The rules are written once, compiled once and run one after the other over each text, as somebody would write them who has only `re`:
-a pattern for each kind, a checksum where there is one, and for what only a key gives away one pattern for key and value. They do less than the
-decoder: they do not read what percent signs, base64 or other scripts hide, and they only find, where the decoder also puts the text
-together that is left. How much of the labelled texts they find is printed beside their speed.
+a pattern for each kind, a checksum where there is one, and for what only a key gives away one pattern for key and value. They do less
+than the decoder: they do not read what percent signs, base64 or other scripts hide, and they only find, where the decoder also puts
+together the text that is left. How much of the labelled texts they find is printed too.
 """
 
 import base64
@@ -11,6 +11,7 @@ import binascii
 import re
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ BRAND = re.compile(
 CARD = re.compile(r"(?<![.\d])\d(?:[ -]?\d){11,}")
 SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
 NHS = re.compile(r"(?<![\w.-])\d{3}([ -])\d{3}\1\d{4}(?![\w-])")
-IBAN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}(?!\w)")
+IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}[A-Za-z0-9 -]{11,41}")
+IBAN_LENGTHS = {
+    "AD": 24, "AE": 23, "AT": 20, "BE": 16, "BG": 22, "CH": 21, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "EE": 20, "ES": 24, "FI": 18,
+    "FR": 27, "GB": 22, "GR": 27, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IS": 26, "IT": 27, "LI": 21, "LT": 20, "LU": 20, "LV": 21,
+    "MC": 27,    "MT": 31, "NL": 18, "NO": 15, "PL": 28, "PT": 25, "RO": 24, "SA": 24, "SE": 24, "SI": 19, "SK": 24, "TR": 26, "UA": 29,
+}  # fmt: skip
 EMAIL = re.compile(r"[\w.%+'-]{1,64}@[\w-]+(?:\.[\w-]+)*\.[^\W\d]{2,}")
 JWT = re.compile(r"eyJ[\w-]+\.[\w-]{4,}(?:\.[\w-]*){0,3}")
 BEARER = re.compile(r"(?<!\w)(?:bearer|token) +([\w.~+/=-]{8,})", re.IGNORECASE)
@@ -51,17 +57,25 @@ SERVICE_KEY = re.compile(
 )
 URL_PASSWORD = re.compile(r"\w://[^\s/?#\"'`<>@]+@|oracle:(?:thin|oci):[^\s@]+@|\S+:\S+@(?:tcp6?|unix)\(")
 URL_QUERY = re.compile(r"[?&#][\w.~\[\]%+$*@|()!-]+=[^\s&;#\"'`<>]+")
-STATEMENT = re.compile(r"\b(?:select\b.*\bfrom|(?:insert|merge|replace)\b.*\binto|update\b.*\bset|delete\b.*\bfrom|with\b.*\bselect)\b", re.IGNORECASE | re.DOTALL)
+STATEMENT = re.compile(
+    r"\b(?:select\b.*\bfrom|(?:insert|merge|replace)\b.*\binto|update\b.*\bset|delete\b.*\bfrom|with\b.*\bselect)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 LITERAL = re.compile(r"'(?:[^'\\]|''|\\.)*'|(?<![\w$.])\d+(?:\.\d+)?(?![\w.])")
 MRN = re.compile(r"(?<!\w)mrn[ _#-]{0,3}\d{5,15}(?!\w)", re.IGNORECASE)
-PAIR = re.compile(r"([\w.$-]{3,64})[ \"'`\\]{0,8}[:=](?!//)[ =>\\\"'`\[]{0,8}([^\r\n\"'`,;&<>)}|]+)")
+PAIR = re.compile(r"([\w.$-]{3,64})[ \"'`\\]{0,8}[:=](?!//)[ =>\\\"'`\[]{0,8}([^\r\n\"'`,;&<>}|]+)")
 NUMBER_AFTER_WORD = re.compile(
-    r"\b(cvv|cvc|pin|ssn|nhs|npi|mrn|phone|mobile|tel|fax|dob|birth)(?: (?:no\.?|number|is|id|code)){0,2} +#?([\d+(][\d ()+./-]*)", re.IGNORECASE
+    r"\b(cvv|cvc|pin|ssn|nhs|npi|mrn|phone|mobile|tel|fax|dob|birth)(?: (?:no\.?|number|is|id|code)){0,2} +#?([\d+(][\d ()+./-]*)",
+    re.IGNORECASE,
 )
 KEYS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
-        ("secret", r"passw(?:or)?d|passphrase|secret|api[_.-]?key|access[_.-]?(?:key|token)|private[_.-]?key|(?:auth|id|refresh|session|csrf)[_.-]?token|credentials?$|\botp$"),
+        (
+            "secret",
+            r"passw(?:or)?d|passphrase|secret|(?:api|access|private)[_.-]?key|(?:access|auth|id|refresh|session|csrf)[_.-]?token"  # noqa: ISC004
+            r"|credentials?$|\botp$",
+        ),
         ("random", r"(?:token|key|auth|signature|sig|nonce|session|sid)$"),
         ("cookie", r"cookies?$|sess(?:ion)?_?id$|connect\.sid$"),
         ("bearer", r"authorization$"),
@@ -75,7 +89,10 @@ KEYS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("birth_date", r"(?:\b|_)dob$|birth[_.-]?(?:date|day)?$|date[_.-]?of[_.-]?birth"),
     )
 )
-ABOUT = re.compile(r"(?:count|type|length|size|policy|expir\w*|ttl|age|limit|usage|enabled|version|status|name|required|valid|format|present)$", re.IGNORECASE)
+ABOUT = re.compile(
+    r"(?:count|type|length|size|policy|expir\w*|ttl|age|limit|usage|enabled|version|status|name|required|valid|format|present)$",
+    re.IGNORECASE,
+)
 NOTHING = re.compile(r"[*xX?.-]*$|\W*(?:null|none|true|false|redacted|masked|hidden|filtered)\W*$", re.IGNORECASE)
 NUMBER = re.compile(r"[\d +().-]+")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}|\d{1,2} [A-Za-z]{3,9} \d{4}")
@@ -92,15 +109,19 @@ def is_card(text: str) -> bool:
 
 
 def is_iban(text: str) -> bool:
-    """ISO 7064, modulus 97."""
-    compact = re.sub(r"[ -]", "", text)
+    """ISO 7064, modulus 97, over as many characters as the country has."""
+    compact = re.sub(r"[ -]", "", text)[: IBAN_LENGTHS.get(text[:2].upper(), 0)]
+    if not compact:
+        return False
     return int("".join(str(int(letter, 36)) for letter in compact[4:] + compact[:4])) % 97 == 1
 
 
 def is_nhs(text: str) -> bool:
     """Modulus 11."""
     number = [int(digit) for digit in re.sub(r"\D", "", text)]
-    return len(number) == 10 and (11 - sum(digit * weight for digit, weight in zip(number[:9], range(10, 1, -1), strict=True)) % 11) % 11 == number[9]
+    if len(number) != 10:
+        return False
+    return (11 - sum(digit * weight for digit, weight in zip(number[:9], range(10, 1, -1), strict=True)) % 11) % 11 == number[9]
 
 
 def is_jwt(text: str) -> bool:
@@ -133,9 +154,7 @@ def by_key(key: str, value: str) -> Iterator[str]:
         if name == "random":
             if len(value) >= 16 and re.search(r"\d", value) and re.search(r"[A-Za-z]", value):
                 yield "secret"
-        elif name in {"secret", "cookie", "bearer"}:
-            yield name
-        elif (
+        elif name in {"secret", "cookie", "bearer"} or (
             (name == "card_code" and len(digits) in {3, 4})
             or (name == "pin" and 3 <= len(digits) <= 12)
             or (name == "ssn" and len(digits) == 9)
@@ -149,9 +168,9 @@ def by_key(key: str, value: str) -> Iterator[str]:
 
 
 RULES: tuple[tuple[str, re.Pattern[str], Callable[[str], bool] | None], ...] = (
-    ("card", CARD, is_card), ("ssn", SSN, None), ("nhs_number", NHS, is_nhs), ("iban", IBAN, is_iban), ("email", EMAIL, None), ("jwt", JWT, is_jwt),
-    ("private_key", PRIVATE_KEY, None), ("service_key", SERVICE_KEY, None), ("url_password", URL_PASSWORD, None), ("url_query", URL_QUERY, None),
-    ("mrn", MRN, None),
+    ("card", CARD, is_card), ("ssn", SSN, None), ("nhs_number", NHS, is_nhs), ("iban", IBAN, is_iban), ("email", EMAIL, None),
+    ("jwt", JWT, is_jwt), ("private_key", PRIVATE_KEY, None), ("service_key", SERVICE_KEY, None), ("url_password", URL_PASSWORD, None),
+    ("url_query", URL_QUERY, None), ("mrn", MRN, None),
 )  # fmt: skip
 
 
@@ -171,10 +190,10 @@ def find_with_re(text: str, key: str = "app.value") -> Found:
 
 
 PRESIDIO = {
-    "CreditCardRecognizer": "card", "EmailRecognizer": "email", "IbanRecognizer": "iban", "UsSsnRecognizer": "ssn", "NhsRecognizer": "nhs_number",
-    "UsNpiRecognizer": "npi",
+    "CreditCardRecognizer": "card", "EmailRecognizer": "email", "IbanRecognizer": "iban", "UsSsnRecognizer": "ssn",
+    "NhsRecognizer": "nhs_number", "UsNpiRecognizer": "npi",
 }  # fmt: skip
-"""Its pattern recognisers for what we have a detector for, without IP addresses, which ours leave alone by default: six kinds where ours look for 22."""
+"""Its pattern recognisers for what we have a detector for, but IP addresses, which ours keep by default: 6 kinds where ours are 21."""
 
 
 def presidio() -> tuple[str, Callable[[str], Found]] | str:
@@ -182,11 +201,12 @@ def presidio() -> tuple[str, Callable[[str], Found]] | str:
     if str(PEERS) not in sys.path:
         sys.path.append(str(PEERS))
     try:
-        from importlib.metadata import version
-
-        from presidio_analyzer import predefined_recognizers
+        import tldextract  # noqa: PLC0415  # here, because both may be missing
+        from presidio_analyzer import predefined_recognizers  # noqa: PLC0415
     except ImportError as error:
         return f"presidio-analyzer is not there ({error}); scripts/setup-peers installs it"
+    # It would ask the internet for a list at its first use, and waits for that; its own copy of the list is the same to it.
+    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
     recognisers: list[Any] = [getattr(predefined_recognizers, name)() for name in PRESIDIO]
     kinds = [(one, one.supported_entities, kind) for one, kind in zip(recognisers, PRESIDIO.values(), strict=True)]
 

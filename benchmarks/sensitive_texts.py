@@ -8,10 +8,11 @@ import base64
 import hashlib
 import json
 import random
+import re
 import string
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -46,6 +47,8 @@ def pick(source: random.Random, alphabet: str, count: int) -> str:
 
 TOKEN = string.ascii_letters + string.digits
 HEX = "0123456789abcdef"
+_ALPHABETS = {"d": string.digits, "h": HEX, "t": TOKEN, "c": string.ascii_uppercase, "k": string.ascii_uppercase + "234567"}
+_PLACE = re.compile(r"\{([dhtck]):(\d+)\}")
 
 
 def luhn_digit(body: str) -> str:
@@ -114,6 +117,7 @@ def email(source: random.Random) -> str:
 
 def jwt(source: random.Random) -> str:
     """A signed token with a header as libraries write it."""
+
     def part(value: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=").decode()
 
@@ -124,13 +128,11 @@ def jwt(source: random.Random) -> str:
 
 def service_key(source: random.Random) -> str:
     """A key of one of the services, in the form that it documents."""
-    capitals = string.ascii_uppercase + "234567"
-    return source.choice([
-        lambda: "AKIA" + pick(source, capitals, 16), lambda: "ghp_" + pick(source, TOKEN, 36), lambda: "glpat-" + pick(source, TOKEN, 20),
-        lambda: f"xoxb-{digits(source, 12)}-{digits(source, 12)}-{pick(source, TOKEN, 24)}", lambda: "sk_live_" + pick(source, TOKEN, 24),
-        lambda: "AIza" + pick(source, TOKEN + "-_", 35), lambda: f"SG.{pick(source, TOKEN, 22)}.{pick(source, TOKEN, 43)}",
-        lambda: "npm_" + pick(source, TOKEN, 36), lambda: "dop_v1_" + pick(source, HEX, 64), lambda: "hvs." + pick(source, TOKEN, 24),
-    ])()  # fmt: skip
+    forms = (
+        "AKIA{k:16}", "ghp_{t:36}", "glpat-{t:20}", "xoxb-{d:12}-{d:12}-{t:24}", "sk_live_{t:24}", "AIza{t:35}", "SG.{t:22}.{t:43}",
+        "npm_{t:36}", "dop_v1_{h:64}", "hvs.{t:24}",
+    )  # fmt: skip
+    return filled(source.choice(forms))(source)
 
 
 def opaque(source: random.Random) -> str:
@@ -169,7 +171,8 @@ def birth_date(source: random.Random) -> str:
 
 def ip_address(source: random.Random) -> str:
     """An address of a documentation range."""
-    return source.choice([f"203.0.113.{source.randrange(256)}", f"198.51.100.{source.randrange(256)}", f"2001:db8::{source.randrange(1, 65536):x}"])
+    last = source.randrange(1, 256)
+    return source.choice([f"203.0.113.{last}", f"198.51.100.{last}", f"2001:db8::{last:x}"])
 
 
 # Places of a value that gives itself away. Each makes a text; the second is what else is in it.
@@ -211,18 +214,27 @@ class Rule:
     places: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     wrap: str = "{}"
-    alone_if_wrapped: bool = field(default=True)
 
 
 EVERYWHERE = tuple(PLACES)
 NO_URL = ("alone", "message", "json", "header", "sql", "error")
 
 
-def plain(*makes: Make) -> Callable[[random.Random], tuple[str, str]]:
-    """Near misses that stand in a random place under a key that says nothing."""
+def filled(template: str) -> Make:
+    """Text with random characters in its places: `{d:4}` is four digits; h hexadecimal ones, t letters and digits, c capitals, k base32."""
+
+    def make(source: random.Random) -> str:
+        return _PLACE.sub(lambda place: pick(source, _ALPHABETS[place[1]], int(place[2])), template)
+
+    return make
+
+
+def plain(*makes: Make | str) -> Callable[[random.Random], tuple[str, str]]:
+    """Near misses, made or filled in, that stand in a random place under a key that says nothing."""
+    ready = [filled(make) if isinstance(make, str) else make for make in makes]
 
     def near(source: random.Random) -> tuple[str, str]:
-        value = source.choice(makes)(source)
+        value = source.choice(ready)(source)
         return "app.value", PLACES[source.choice(["alone", "message", "json", "header", "error"])][0](value)
 
     return near
@@ -275,55 +287,138 @@ def us_phone(source: random.Random) -> str:
     return f"{source.randint(201, 989)}-{source.randint(200, 999)}-{digits(source, 4)}"
 
 
-def encoded(text: str) -> str:
-    """Base64 without padding."""
-    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+def card_code(source: random.Random) -> str:
+    """Three digits, or four."""
+    return digits(source, source.choice([3, 3, 4]))
 
+
+def user_and_password(source: random.Random) -> str:
+    """As they stand before the host of a URL."""
+    return f"app:{password(source)}"
+
+
+def name(source: random.Random) -> str:
+    """What no detector knows."""
+    return "jane" + pick(source, string.ascii_lowercase, 5)
+
+
+PAGE = base64.urlsafe_b64encode(b'{"page":1,"limit":20}').decode().rstrip("=")
+"""Base64 of JSON that is no header of a token."""
 
 RULES: Mapping[str, Rule] = {
-    "card": Rule(card, plain(wrong_card, no_brand, epoch, lambda s: f"0.{digits(s, 16)}", lambda s: str(uuid.UUID(int=s.getrandbits(128)))), EVERYWHERE),
-    "card_code": Rule(lambda s: digits(s, s.choice([3, 3, 4])), keyed(("cvv.present", "true"), ("cvv", "12345"), ("cvc.length", "3"), ("opencvx", "123")),
-                      keys=("card.cvv", "cvc", "cardCvv2", "security_code")),
-    "pin": Rule(lambda s: digits(s, 4), keyed(("spinner", "1234"), ("pinned", "2024"), ("pin.length", "4"), ("pin_policy", "1234"), ("opinion", "1000")),
-                keys=("user.pin", "card_pin", "pin")),
-    "ssn": Rule(ssn, plain(lambda s: f"000-12-{digits(s, 4)}", lambda s: f"9{digits(s, 2)}-{s.randint(10, 99)}-{digits(s, 4)}", lambda s: f"{digits(s, 3)}-00-{digits(s, 4)}",
-                           us_phone, lambda s: f"20{s.randint(10, 29)}-{s.randint(1, 12):02}-{s.randint(1, 28):02}", lambda s: f"{digits(s, 3)}-{digits(s, 2)}-{digits(s, 5)}"),
-                EVERYWHERE),
-    "iban": Rule(iban, plain(wrong_iban, lambda s: f"DE{digits(s, 2)}-{digits(s, 5)}", lambda s: f"GB{digits(s, 9)}"), EVERYWHERE),
-    "nhs_number": Rule(nhs_grouped, plain(wrong_nhs, us_phone, nhs), NO_URL, ),
-    "npi": Rule(npi, keyed(("provider.npi", "1234567890"), ("npi.count", "12"), ("company.id", "1234567893")), keys=("provider.npi", "npi")),
-    "mrn": Rule(lambda s: digits(s, 8), keyed(("mrn.format", "digits"), ("mrna.dose", "12345"), ("patients.total", "120045"), ("app.note", "no MRN given")),
-                keys=("patient.mrn", "mrn", "patient_id", "medical_record_number")),
-    "email": Rule(email, plain(lambda s: f"pkg@{s.randint(1, 9)}.{s.randint(0, 30)}.{s.randint(0, 9)}", lambda s: "@scope/name", lambda s: "root@localhost",
-                               lambda s: f"app@sha256:{pick(s, HEX, 64)}", lambda s: "user@ host", lambda s: "@example.com"), EVERYWHERE),
-    "phone": Rule(phone, keyed(("phone.model", "iPhone 15"), ("phone.count", "2"), ("telemetry.id", "2125550100"), ("hotel.id", "2125550100"), ("mobile", "true")),
-                  keys=("contact.phone", "phone_number", "tel", "mobile")),
-    "birth_date": Rule(birth_date, keyed(("created_at", "1980-02-29"), ("dob.valid", "true"), ("expiry.date", "2029-02-01"), ("birthplace", "1010 Vienna")),
-                       keys=("patient.dob", "birth_date", "dateOfBirth")),
-    "jwt": Rule(jwt, plain(lambda s: f"{pick(s, TOKEN, 20)}.{pick(s, TOKEN, 20)}.{pick(s, TOKEN, 20)}", lambda s: "com.example.orders.OrderServiceImplementation",
-                           lambda s: "eyJ" + pick(s, TOKEN, 12), lambda s: encoded('{"page":1,"limit":20}') + ".next"), EVERYWHERE),
-    "bearer": Rule(opaque, plain(lambda s: "Bearer token is missing", lambda s: "the bearer of this letter", lambda s: "Bearer realm=api", lambda s: "token expired"), NO_URL,
-                   wrap="Bearer {}"),
-    "basic": Rule(basic, plain(lambda s: "Basic Authentication failed", lambda s: "a basic subscription", lambda s: "Basic aGVsbG8gd29ybGQ="), NO_URL, wrap="Basic {}"),
-    "private_key": Rule(pem, plain(lambda s: f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(s.randbytes(48)).decode()}\n-----END CERTIFICATE-----",
-                                   lambda s: f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(s.randbytes(48)).decode()}\n-----END PUBLIC KEY-----"), ("alone", "message", "json", "error")),
-    "cookie": Rule(lambda s: pick(s, HEX, 32), keyed(("cookie.policy", "strict"), ("session.count", "31"), ("sessions.open", "12"), ("cookies.enabled", "true")),
-                   keys=("http.request.header.cookie", "JSESSIONID", "PHPSESSID")),
-    "service_key": Rule(service_key, plain(lambda s: "AKIA" + pick(s, string.ascii_uppercase, 8), lambda s: "ghp_short", lambda s: "sk-learn-pipeline-version-2-of-the-model",
-                                           lambda s: "glpat-", lambda s: "npm_package_config_registry"), EVERYWHERE),
-    "url_password": Rule(lambda s: f"app:{password(s)}", plain(lambda s: f"postgres://db:{s.randint(1000, 9999)}/shop", lambda s: "https://social.example.com/@someone",
-                                                                lambda s: "redis://cache.example.com:6379/0"), ("alone", "message", "json", "error"),
-                         wrap="postgres://{}@db.example.com:5432/shop"),
-    "secret": Rule(password, keyed(("token.type", "access"), ("password_policy", "strong"), ("cache.key", "item_12345_details_page"), ("password", "***"), ("secret", "[redacted]"),
-                                   ("messaging.message.key", "order-42"), ("gen_ai.usage.input_tokens", "123456"), ("password", "null")),
-                   keys=("db.password", "client_secret", "api_key", "userPassword")),
-    "ip_address": Rule(ip_address, plain(lambda s: "256.1.1.1", lambda s: f"{s.randint(1, 9)}.{s.randint(0, 20)}.{s.randint(0, 9)}", lambda s: "12:30:45", lambda s: "a::b::c"), EVERYWHERE),
-    "sql_literal": Rule(lambda s: f"Jane{pick(s, string.ascii_lowercase, 5)}", plain(lambda s: "select an item from the list", lambda s: "update in progress, set aside", lambda s: "insert coin",
-                                                                                     lambda s: "where is the file from yesterday"),
-                        ("alone",), wrap="UPDATE patients SET name = '{}' WHERE id IN (SELECT id FROM recent)"),
-    "url_query": Rule(lambda s: f"jane{pick(s, string.ascii_lowercase, 5)}", plain(lambda s: "what?yes", lambda s: "a ? b : c", lambda s: "really? no=1", lambda s: "/users/{id}"),
-                      ("alone", "message"), wrap="https://shop.example.com/find?name={}"),
-}  # fmt: skip
+    "card": Rule(card, plain(wrong_card, no_brand, epoch, "0.{d:16}", "{h:8}-{h:4}-4{h:3}-{h:4}-{h:12}"), EVERYWHERE),
+    "card_code": Rule(
+        card_code,
+        keyed(("cvv.present", "true"), ("cvv", "12345"), ("cvc.length", "3"), ("opencvx", "123")),
+        keys=("card.cvv", "cvc", "cardCvv2", "security_code"),
+    ),
+    "pin": Rule(
+        filled("{d:4}"),
+        keyed(("spinner", "1234"), ("pinned", "2024"), ("pin.length", "4"), ("pin_policy", "1234"), ("opinion", "1000")),
+        keys=("user.pin", "card_pin", "pin"),
+    ),
+    "ssn": Rule(
+        ssn,
+        plain("000-12-{d:4}", "9{d:2}-45-{d:4}", "{d:3}-00-{d:4}", us_phone, "2026-04-{d:2}", "{d:3}-{d:2}-{d:5}", "12-{d:3}-{d:2}-{d:4}"),
+        EVERYWHERE,
+    ),
+    "iban": Rule(iban, plain(wrong_iban, "DE{d:2}-{d:5}", "GB{d:9}"), EVERYWHERE),
+    "nhs_number": Rule(nhs_grouped, plain(wrong_nhs, us_phone, nhs), NO_URL),
+    "npi": Rule(
+        npi, keyed(("provider.npi", "1234567890"), ("npi.count", "12"), ("company.id", "1234567893")), keys=("provider.npi", "npi")
+    ),
+    "mrn": Rule(
+        filled("{d:8}"),
+        keyed(("mrn.format", "digits"), ("mrna.dose", "12345"), ("patients.total", "120045"), ("app.note", "no MRN given")),
+        keys=("patient.mrn", "mrn", "patient_id", "medical_record_number"),
+    ),
+    "email": Rule(
+        email,
+        plain("pkg@{d:1}.{d:2}.{d:1}", "@scope/name", "root@localhost", "app@sha256:{h:64}", "user@ host", "@example.com", "git@v2"),
+        EVERYWHERE,
+    ),
+    "phone": Rule(
+        phone,
+        keyed(
+            ("phone.model", "iPhone 15"),
+            ("phone.count", "2"),
+            ("telemetry.id", "2125550100"),
+            ("hotel.id", "2125550100"),
+            ("mobile", "true"),
+        ),
+        keys=("contact.phone", "phone_number", "tel", "mobile"),
+    ),
+    "birth_date": Rule(
+        birth_date,
+        keyed(("created_at", "1980-02-29"), ("dob.valid", "true"), ("expiry.date", "2029-02-01"), ("birthplace", "1010 Vienna")),
+        keys=("patient.dob", "birth_date", "dateOfBirth"),
+    ),
+    "jwt": Rule(
+        jwt,
+        plain("{t:20}.{t:20}.{t:20}", "com.example.orders.OrderServiceImplementation", "eyJ{t:12}", f"{PAGE}.next"),
+        EVERYWHERE,
+    ),
+    "bearer": Rule(
+        opaque,
+        plain("Bearer token is missing", "the bearer of this letter", "Bearer realm=api", "token expired"),
+        NO_URL,
+        wrap="Bearer {}",
+    ),
+    "basic": Rule(basic, plain("Basic Authentication failed", "a basic subscription", "Basic aGVsbG8gd29ybGQ="), NO_URL, wrap="Basic {}"),
+    "private_key": Rule(
+        pem,
+        plain(
+            "-----BEGIN CERTIFICATE-----\n{t:64}\n-----END CERTIFICATE-----", "-----BEGIN PUBLIC KEY-----\n{t:64}\n-----END PUBLIC KEY-----"
+        ),
+        ("alone", "message", "json", "error"),
+    ),
+    "cookie": Rule(
+        filled("{h:32}"),
+        keyed(("cookie.policy", "strict"), ("session.count", "31"), ("sessions.open", "12"), ("cookies.enabled", "true")),
+        keys=("http.request.header.cookie", "JSESSIONID", "PHPSESSID"),
+    ),
+    "service_key": Rule(
+        service_key,
+        plain(
+            "AKIA{c:8}", "ghp_short", "sk-learn-pipeline-version-2-of-the-model", "glpat-", "npm_package_config_registry", "key-value-store"
+        ),
+        EVERYWHERE,
+    ),
+    "url_password": Rule(
+        user_and_password,
+        plain("postgres://db:{d:4}/shop", "https://social.example.com/@someone", "redis://cache.example.com:6379/0"),
+        ("alone", "message", "json", "error"),
+        wrap="postgres://{}@db.example.com:5432/shop",
+    ),
+    "secret": Rule(
+        password,
+        keyed(
+            ("token.type", "access"),
+            ("password_policy", "strong"),
+            ("cache.key", "item_12345_details_page"),
+            ("password", "***"),
+            ("secret", "[redacted]"),
+            ("messaging.message.key", "order-42"),
+            ("gen_ai.usage.input_tokens", "123456"),
+            ("password", "null"),
+        ),
+        keys=("db.password", "client_secret", "api_key", "userPassword"),
+    ),
+    "ip_address": Rule(ip_address, plain("256.1.1.{d:1}", "{d:1}.{d:2}.{d:1}", "12:30:{d:2}", "a::b::c"), EVERYWHERE),
+    "sql_literal": Rule(
+        name,
+        plain("select an item from the list", "update in progress, set aside", "insert coin", "where is the file from yesterday"),
+        ("alone",),
+        wrap="UPDATE patients SET name = '{}' WHERE id IN (SELECT id FROM recent)",
+    ),
+    "url_query": Rule(
+        name,
+        plain("what?yes", "a ? b : c", "really? no=1", "/users/{id}"),
+        ("alone", "message"),
+        wrap="https://shop.example.com/find?name={}",
+    ),
+}
+"""What is planted, and what only looks like it."""
 
 KEY_FORMS: Mapping[str, tuple[Callable[[str, str], tuple[str, str]], frozenset[str]]] = {
     "attribute": (lambda key, value: (key, value), NOWHERE),
@@ -429,11 +524,14 @@ TELEMETRY: tuple[Make, ...] = (
     lambda s: str(uuid.UUID(int=s.getrandbits(128), version=4)),
     lambda s: f"SELECT id, state FROM {s.choice(_NAMES)} WHERE id = $1 AND state = $2 LIMIT $3",
     lambda s: f"deadline of {s.randint(50, 5000)} ms exceeded while calling {s.choice(_NAMES)}",
-    lambda s: f"java.lang.IllegalStateException: no {s.choice(_NAMES)} in state {s.choice(['OPEN', 'CLOSED'])}\n\tat com.example.{s.choice(_NAMES)}.Handler.handle(Handler.java:{s.randint(10, 900)})",
+    lambda s: (
+        f"java.lang.IllegalStateException: no {s.choice(_NAMES)} in state {s.choice(['OPEN', 'CLOSED'])}\n"
+        f"\tat com.example.{s.choice(_NAMES)}.Handler.handle(Handler.java:{s.randint(10, 900)})"
+    ),
     lambda s: f"topic-{s.choice(_NAMES)}-{s.randint(0, 64)}",
     lambda s: datetime.fromtimestamp(second(s), tz=UTC).isoformat(),
     lambda s: f"{s.randint(1, 5)}.{s.randint(0, 50)}.{s.randint(0, 20)}",
-)  # fmt: skip
+)
 """Values of attributes as services send them, none of them sensitive."""
 
 

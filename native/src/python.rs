@@ -82,7 +82,11 @@ impl Masking {
     #[pyo3(signature = (texts, *, key = ""))]
     fn treat(&self, texts: &Bound<'_, PyAny>, key: &str) -> PyResult<Vec<Option<Treated>>> {
         let mut masker = sensitive::Masker::new(Arc::clone(&self.0));
-        let place = sensitive::Place { position: sensitive::Position::SpanAttribute, key: key.as_bytes(), class: masker.classify(key) };
+        let place = sensitive::Place {
+            position: sensitive::Position::SpanAttribute,
+            key: key.as_bytes(),
+            class: masker.classify(key),
+        };
         let mut all = Vec::with_capacity(texts.len().unwrap_or_default());
         for text in texts.try_iter()? {
             let text = text?;

@@ -136,6 +136,7 @@ fn what_encoding_hides_goes() {
         ("4111\u{200b}1111\u{200b}1111\u{200b}1111", "411111******1111"),
         ("4111\u{2011}1111\u{2011}1111\u{2011}1111", "411111******1111"),
         ("jane\u{200d}@example.com", "[email]"),
+        ("4111\u{e0031}1111\u{3164}1111\u{206a}1111", "411111******1111"),
         ("body=NDExMTExMTExMTExMTExMQ==", "body=[card]"),
         ("path/amFuZUBleGFtcGxlLmNvbQ/x", "path/[email]/x"),
         ("eyJwYXNzd29yZCI6Imh1bnRlcjIifQ==", "[secret]"),

@@ -17,7 +17,7 @@ pub(super) fn find_emails(scan: &mut Scan<'_>) {
     let text = scan.text;
     for at in memchr_iter(b'@', text) {
         // The @ after the credentials of a URL.
-        if scan.has_found_at(at.saturating_sub(1)) {
+        if scan.has_credentials_at(at.saturating_sub(1)) {
             continue;
         }
         let is_local = |byte: &&u8| is_word(**byte) || b"._%+-'".contains(byte);

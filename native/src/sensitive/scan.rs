@@ -72,9 +72,11 @@ impl<'a> Scan<'a> {
         self.found.push(Found { start: place(range.start), end: place(range.end), detector, shown });
     }
 
-    /// Whether anything was found that ends after `start` and begins before `end`, in this reading of the text.
-    pub(super) fn has_found_at(&self, at: usize) -> bool {
-        self.places.is_none() && self.found.iter().rev().take(4).any(|found| found.start <= at && at < found.end)
+    /// Whether the credentials of a URL are at `at`. Credentials are looked for first, so they are among the first found.
+    pub(super) fn has_credentials_at(&self, at: usize) -> bool {
+        const FIRST: usize = 64;
+        let holds = |found: &Found| found.detector == Detector::UrlPassword && found.start <= at && at < found.end;
+        self.places.is_none() && self.found.iter().take(FIRST).any(holds)
     }
 }
 

@@ -151,7 +151,10 @@ fn key_end(text: &[u8], start: usize, prefix: &[u8], alphabet: Alphabet, least: 
     from += usize::from(dotted);
     // Only as many bytes as decide are looked at, so that many starts in one run stay linear.
     let decides = text.get(from..from + least)?;
-    if !decides.iter().all(|&byte| alphabet.has(byte)) || !(decides.iter().any(u8::is_ascii_digit) || least >= 35) {
+    // Words have small letters only; a key of 20 letters without a digit is one in thirty.
+    let is_word =
+        |bytes: &[u8]| !bytes.iter().any(u8::is_ascii_digit) && !bytes.iter().skip(1).any(u8::is_ascii_uppercase);
+    if !decides.iter().all(|&byte| alphabet.has(byte)) || least < 35 && is_word(decides) {
         return None;
     }
     let part = |byte: u8| is_token(byte) || dotted && byte == b'.';
@@ -188,5 +191,8 @@ mod tests {
         assert_eq!(end("AKIAIOSFODNN7EXAMPL", "AKIA", Capitals, 16), None);
         assert_eq!(end("AKIAiosfodnn7example", "AKIA", Capitals, 16), None);
         assert_eq!(end("SG.abcdefghijklmnopqrstu1.x_y rest", "SG", Token, 22), Some(29));
+        assert_eq!(end("AKIAIOSFODNNREXAMPLE", "AKIA", Capitals, 16), Some(20));
+        assert_eq!(end("glpat-aBcdefghijklmnopqrst", "glpat-", Token, 20), Some(26));
+        assert_eq!(end("glpat-words-with-small-letters-only", "glpat-", Token, 20), None);
     }
 }

@@ -48,7 +48,7 @@ def scan_command(  # noqa: PLR0917, RUF100
     ],
     detectors: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML: treatments, allowed keys and services with reasons, detectors of your own (docs/scan.md)."),
+        typer.Option(metavar="FILE", help="YAML: treatments, what is allowed and why, detectors of your own (docs/scan.md)."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON (see: verdigris schema scan).")] = False,  # noqa: FBT002
     sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the findings as SARIF 2.1.0 too.")] = None,

@@ -4,7 +4,6 @@ Level `error` is something sensitive, `note` a literal of a statement or a URL; 
 reason. The same inputs give the same bytes. Source: OASIS SARIF 2.1.0 with errata 01.
 """
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -61,7 +60,7 @@ def _level(name: str) -> str:
 def _result(scan: Scan, found: Found, names: list[str]) -> dict[str, Any]:
     where = " ".join(name for name in (found.service, found.operation) if name) or "any service"
     shown = f", masked: {', '.join(found.samples)}" if found.samples else ""
-    place = {"logicalLocations": [{"fullyQualifiedName": line(f"{where} {found.position}"), "kind": "operation"}]}
+    place: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": line(f"{where} {found.position}"), "kind": "operation"}]}
     result: dict[str, Any] = {
         "ruleId": _rule_id(found.detector), "ruleIndex": names.index(found.detector), "level": _level(found.detector),
         "message": {"text": line(f"{meaning_of(found.detector)}, {found.count} × in {found.position} of {where}{shown}")},
@@ -77,7 +76,7 @@ def _result(scan: Scan, found: Found, names: list[str]) -> dict[str, Any]:
     return result
 
 
-def _physical(found: Found) -> Mapping[str, Any]:
+def _physical(found: Found) -> dict[str, Any]:
     """The input that showed it first; further ones may too."""
     if not found.first_input or found.first_input == STANDARD_INPUT:
         return {}

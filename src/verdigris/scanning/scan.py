@@ -132,6 +132,5 @@ class _Shown:
 
     def found(self, place: Place, seen: Seen) -> Found:
         """A place and what was seen there."""
-        return Found(
-            place.detector, place.position, place.service, place.operation, place.treatment, seen.count, tuple(seen.samples), self.name(seen.source)
-        )  # fmt: skip
+        names = (place.detector, place.position, place.service, place.operation, place.treatment)
+        return Found(*names, seen.count, tuple(seen.samples), self.name(seen.source))

@@ -31,10 +31,16 @@ def render(scan: Scan, console: Console) -> None:
 
 def _headline(page: Page, scan: Scan) -> None:
     page.blank()
+    spans = plural(scan.reading.spans, "span")
     if scan.found:
-        badge, style, words = " FOUND ", "bold white on dark_red", f"{plural(scan.sensitive, 'sensitive value')} in {plural(scan.reading.spans, 'span')}."
+        badge, style = " FOUND ", "bold white on dark_red"
+        what = [plural(scan.sensitive, "sensitive value")] if scan.sensitive else []
+        what += [plural(scan.literals, "literal")] if not what else []
+        words = f"{what[0]} in {spans}."
     elif scan.reading.complete:
-        badge, style, words = " NOTHING FOUND ", "bold white on dark_green", f"No detector found anything in {plural(scan.reading.spans, 'span')}."
+        badge, style, words = " NOTHING FOUND ", "bold white on dark_green", f"No detector found anything in {spans}."
+        if scan.literals or scan.allowed:
+            words = f"Nothing but literals and what is allowed was found in {spans}."
     else:
         badge, style = " INCOMPLETE ", "bold black on dark_goldenrod"
         words = "Nothing was found in what could be looked at, and not everything could be. This does not say that nothing is there."

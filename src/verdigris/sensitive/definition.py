@@ -8,9 +8,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from verdigris._native import Masking
 from verdigris.errors import VerdigrisError
@@ -114,13 +114,13 @@ class _Form:
 
     reading: Reading
     source: str
-    _members: dict[str, object] = field(default_factory=dict)
 
-    def members(self) -> dict[str, Value | list[dict[str, str]]]:
+    def members(self) -> dict[str, Any]:
+        """The definition, with everything that may be left out of an `allow` entry filled in. Raises: InvalidDetectors."""
         top = self._mapping(self.reading.value, (), _MEMBERS)
         return {name: self._member(name, value) for name, value in top.items()}
 
-    def _member(self, name: str, value: Value) -> Value | list[dict[str, str]]:
+    def _member(self, name: str, value: Value) -> Any:
         if name == "treatments":
             return {detector: self._text(one, (name, detector)) for detector, one in self._mapping(value, (name,), None).items()}
         if name == "hash_key":
@@ -129,20 +129,20 @@ class _Form:
             return [self._text(one, (name, number)) for number, one in enumerate(self._list(value, (name,)))]
         return [self._entry(name, number, one) for number, one in enumerate(self._list(value, (name,)))]
 
-    def _entry(self, name: str, number: int, value: Value) -> dict[str, str]:
+    def _entry(self, name: str, number: int, value: Value) -> dict[str, Any]:
         known = _ENTRY_MEMBERS[name]
         path: Path = (name, number)
         entry = self._mapping(value, path, tuple(known))
         for member, needed in known.items():
             if needed and member not in entry:
                 self._refuse(path, f"{member} is missing")
-        read = {
+        read: dict[str, Any] = {
             member: [self._text(key, (*path, member, at)) for at, key in enumerate(self._list(one, (*path, member)))]
             if member == "keys"
             else self._text(one, (*path, member))
             for member, one in entry.items()
         }
-        return dict.fromkeys(("detector", "key", "service"), ANY) | read if name == "allow" else read  # type: ignore[operator,return-value]
+        return dict.fromkeys(("detector", "key", "service"), ANY) | read if name == "allow" else read
 
     def _mapping(self, value: Value, path: Path, known: Sequence[str] | None) -> dict[str, Value]:
         if not isinstance(value, dict):

@@ -1,8 +1,8 @@
 """Which rule speaks of what a detector finds. Titles are in our own words.
 
 Sources: PCI DSS v4.0.1 (June 2024), requirements 3.3 and 3.4; 45 CFR 164.502(b), the minimum necessary, with the identifiers that
-164.514(b)(2)(i) lists; Regulation (EU) 2016/679, articles 5(1)(c) and 32. That a rule speaks of a value does not say that it was broken: who
-may see the telemetry, and why it is kept, is not in the telemetry.
+164.514(b)(2)(i) lists; Regulation (EU) 2016/679, articles 5(1)(c) and 32. That a rule speaks of a value does not say that it was
+broken: who may see the telemetry, and why it is kept, is not in the telemetry.
 """
 
 from collections.abc import Mapping
