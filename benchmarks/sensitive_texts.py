@@ -62,23 +62,29 @@ def luhn_digit(body: str) -> str:
 
 def card(source: random.Random) -> str:
     """A payment card number of a common brand, at times in groups."""
-    prefix, length = source.choice([("4", 16), ("51", 16), ("55", 16), ("2221", 16), ("34", 15), ("37", 15), ("6011", 16), ("3528", 16)])
+    prefix, length = source.choice([
+        ("4", 16), ("4", 16), ("4", 19), ("4", 13), ("51", 16), ("55", 16), ("2221", 16), ("34", 15), ("37", 15), ("6011", 16), ("3528", 16),
+        ("36", 14), ("62", 19), ("6759", 18),
+    ])  # fmt: skip
     body = prefix + digits(source, length - len(prefix) - 1)
     number = body + luhn_digit(body)
     separator = source.choice(["", "", " ", "-"])
-    groups = (number[:4], number[4:10], number[10:]) if length == 15 else tuple(number[at : at + 4] for at in range(0, 16, 4))
+    groups = (number[:4], number[4:10], number[10:]) if length in {14, 15} else tuple(number[at : at + 4] for at in range(0, length, 4))
     return separator.join(groups)
 
 
 def iban(source: random.Random) -> str:
-    """An IBAN of a country whose account numbers are digits, at times in groups of four."""
-    country, length = source.choice([("DE", 22), ("AT", 20), ("CH", 21), ("ES", 24), ("PL", 28), ("BE", 16), ("DK", 18)])
-    account = digits(source, length - 4)
-    number = int(account + "".join(str(int(letter, 36)) for letter in country) + "00")
+    """An IBAN of one of twelve countries, at times in groups of four."""
+    country, form = source.choice([
+        ("DE", "{d:18}"), ("AT", "{d:16}"), ("CH", "{d:5}{k:12}"), ("ES", "{d:20}"), ("PL", "{d:24}"), ("BE", "{d:12}"), ("DK", "{d:14}"),
+        ("GB", "{c:4}{d:14}"), ("NL", "{c:4}{d:10}"), ("FR", "{d:10}{k:11}{d:2}"), ("IT", "{c:1}{d:10}{k:12}"), ("MT", "{c:4}{d:5}{k:18}"),
+    ])  # fmt: skip
+    account = filled(form)(source)
+    number = int("".join(str(int(letter, 36)) for letter in account + country) + "00")
     whole = f"{country}{98 - number % 97:02}{account}"
     form = source.choice(["plain", "plain", "small", "grouped"])
     if form == "grouped":
-        return " ".join(whole[at : at + 4] for at in range(0, length, 4))
+        return " ".join(whole[at : at + 4] for at in range(0, len(whole), 4))
     return whole.lower() if form == "small" else whole
 
 
@@ -111,8 +117,10 @@ def ssn(source: random.Random) -> str:
 
 def email(source: random.Random) -> str:
     """An address in a reserved domain."""
-    name = source.choice(["jane.doe", "m.mustermann", "o'hara", "li", "info+orders", "anna_k", "x" + digits(source, 4)])
-    return f"{name}@{source.choice(['example.com', 'mail.example.org', 'clinic.example.co.uk', 'EXAMPLE.net'])}"
+    local = source.choice(
+        ["jane.doe", "m.mustermann", "o'hara", "li", "info+orders", "anna_k", "x" + digits(source, 4), "jürgen", "jane/doe"]
+    )
+    return f"{local}@{source.choice(['example.com', 'mail.example.org', 'clinic.example.co.uk', 'EXAMPLE.net', 'bücher.example', 'a-b.example'])}"
 
 
 def jwt(source: random.Random) -> str:
@@ -122,6 +130,9 @@ def jwt(source: random.Random) -> str:
         return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=").decode()
 
     header = {"alg": source.choice(["HS256", "RS256", "ES256"]), "typ": "JWT"}
+    if source.random() < 0.2:  # an encrypted one has five parts
+        parts = [base64.urlsafe_b64encode(source.randbytes(size)).rstrip(b"=").decode() for size in (256, 12, 40, 16)]
+        return ".".join((part({"alg": "RSA-OAEP", "enc": "A256GCM"}), *parts))
     payload = {"sub": digits(source, 10), "iat": source.randint(1_600_000_000, 1_900_000_000)}
     return f"{part(header)}.{part(payload)}.{base64.urlsafe_b64encode(source.randbytes(32)).rstrip(b'=').decode()}"
 
@@ -130,7 +141,8 @@ def service_key(source: random.Random) -> str:
     """A key of one of the services, in the form that it documents."""
     forms = (
         "AKIA{k:16}", "ghp_{t:36}", "glpat-{t:20}", "xoxb-{d:12}-{d:12}-{t:24}", "sk_live_{t:24}", "AIza{t:35}", "SG.{t:22}.{t:43}",
-        "npm_{t:36}", "dop_v1_{h:64}", "hvs.{t:24}",
+        "npm_{t:36}", "dop_v1_{h:64}", "hvs.{t:24}", "github_pat_{t:22}_{t:59}", "sk-ant-api03-{t:48}", "whsec_{t:32}", "xapp-1-{c:11}-{d:13}-{h:64}",
+        "pypi-AgEIcHlwaS5vcmc{t:60}", "ASIA{k:16}", "sk-proj-{t:48}", "GOCSPX-{t:28}", "{d:9}:AA{t:33}", "hooks.slack.com/services/T{c:8}/B{c:8}/{t:24}",
     )  # fmt: skip
     return filled(source.choice(forms))(source)
 
@@ -147,26 +159,34 @@ def basic(source: random.Random) -> str:
 
 def pem(source: random.Random) -> str:
     """A private key in PEM, its inside random."""
+    if source.random() < 0.1:
+        return f"PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\n{base64.b64encode(source.randbytes(36)).decode()}"
     label = source.choice(["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY"])
     inside = base64.b64encode(source.randbytes(96)).decode()
-    return f"-----BEGIN {label}-----\n{inside[:64]}\n{inside[64:]}\n-----END {label}-----"
+    line_feed = source.choice(["\n", "\r\n", "\\n"])  # the last as a configuration in one line has it
+    return line_feed.join((f"-----BEGIN {label}-----", inside[:64], inside[64:], f"-----END {label}-----"))
 
 
 def password(source: random.Random) -> str:
     """As people choose them."""
-    return source.choice(["hunter2", "Winter2026!", "correcthorse", "s3cr3t"]) + pick(source, TOKEN, 3)
+    return source.choice(["hunter2", "Winter2026!", "correcthorse", "s3cr3t", "correct horse battery ", "p&ss;w,rd", "pa$$"]) + pick(
+        source, TOKEN, 3
+    )
 
 
 def phone(source: random.Random) -> str:
     """A number of the ranges reserved for fiction."""
     last = digits(source, 2)
-    return source.choice([f"+1 (212) 555-01{last}", f"+44 20 7946 00{last}", f"212-555-01{last}", f"+12125550{digits(source, 3)}"])
+    return source.choice([
+        f"+1 (212) 555-01{last}", f"+44 20 7946 00{last}", f"212-555-01{last}", f"+12125550{digits(source, 3)}", f"02079460{digits(source, 3)}",
+        f"+49 (0)30 23125{digits(source, 3)}", f"212.555.01{last} ext. 4",
+    ])  # fmt: skip
 
 
 def birth_date(source: random.Random) -> str:
-    """A date in one of four spellings."""
+    """A date in one of seven spellings."""
     day = datetime(1930, 1, 1, tzinfo=UTC) + timedelta(days=source.randrange(30_000))
-    return day.strftime(source.choice(["%Y-%m-%d", "%d/%m/%Y", "%d.%m.%Y", "%Y%m%d"]))
+    return day.strftime(source.choice(["%Y-%m-%d", "%d/%m/%Y", "%d.%m.%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y", "%Y-%m-%dT00:00:00Z"]))
 
 
 def ip_address(source: random.Random) -> str:
@@ -185,6 +205,8 @@ def json_text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+FULL_WIDTH = str.maketrans(string.digits, "".join(chr(0xFF10 + digit) for digit in range(10)))
+
 PLACES: Mapping[str, tuple[Callable[[str], str], frozenset[str]]] = {
     "alone": (lambda value: value, NOWHERE),
     "message": (lambda value: f"request for {value} was declined, retry 2 of 3", NOWHERE),
@@ -194,6 +216,13 @@ PLACES: Mapping[str, tuple[Callable[[str], str], frozenset[str]]] = {
     "query": (lambda value: f"https://shop.example.com/find?q={quote(value, safe='')}&page=2", QUERY),
     "sql": (lambda value: "SELECT id FROM orders WHERE note = '" + value.replace("'", "''") + "' LIMIT 10", LITERAL),
     "error": (lambda value: f"ValueError: could not parse '{value}' (code=22P02)", NOWHERE),
+    "trace": (lambda value: f'Traceback (most recent call last):\n  File "pay.py", line 3, in pay\nKeyError: {value}\n', NOWHERE),
+    "escaped json": (lambda value: json.dumps(json_text(value)), NOWHERE),
+    "csv": (lambda value: f"7,{value},EUR,2026-01-31", NOWHERE),
+    "xml": (lambda value: f"<note>{value}</note>", NOWHERE),
+    "percent twice": (lambda value: f"note%3D{quote(quote(value, safe=''), safe='')}", NOWHERE),
+    "base64": (lambda value: base64.b64encode(f"note: {value} given".encode()).decode(), NOWHERE),
+    "full width": (lambda value: value.translate(FULL_WIDTH), NOWHERE),
 }  # fmt: skip
 
 
@@ -217,7 +246,8 @@ class Rule:
 
 
 EVERYWHERE = tuple(PLACES)
-NO_URL = ("alone", "message", "json", "header", "sql", "error")
+NO_URL = tuple(place for place in PLACES if place not in {"path", "query"})
+QUOTED = ("alone", "message", "json", "error", "trace", "escaped json", "xml")
 
 
 def filled(template: str) -> Make:
@@ -310,12 +340,12 @@ RULES: Mapping[str, Rule] = {
     "card_code": Rule(
         card_code,
         keyed(("cvv.present", "true"), ("cvv", "12345"), ("cvc.length", "3"), ("opencvx", "123")),
-        keys=("card.cvv", "cvc", "cardCvv2", "security_code"),
+        keys=("card.cvv", "cvc", "cardCvv2", "security_code", "CVV", "payment_card_cvc"),
     ),
     "pin": Rule(
         filled("{d:4}"),
         keyed(("spinner", "1234"), ("pinned", "2024"), ("pin.length", "4"), ("pin_policy", "1234"), ("opinion", "1000")),
-        keys=("user.pin", "card_pin", "pin"),
+        keys=("user.pin", "card_pin", "pin", "pinCode", "PIN"),
     ),
     "ssn": Rule(
         ssn,
@@ -330,7 +360,7 @@ RULES: Mapping[str, Rule] = {
     "mrn": Rule(
         filled("{d:8}"),
         keyed(("mrn.format", "digits"), ("mrna.dose", "12345"), ("patients.total", "120045"), ("app.note", "no MRN given")),
-        keys=("patient.mrn", "mrn", "patient_id", "medical_record_number"),
+        keys=("patient.mrn", "mrn", "patient_id", "medical_record_number", "MRN", "patientId"),
     ),
     "email": Rule(
         email,
@@ -346,12 +376,12 @@ RULES: Mapping[str, Rule] = {
             ("hotel.id", "2125550100"),
             ("mobile", "true"),
         ),
-        keys=("contact.phone", "phone_number", "tel", "mobile"),
+        keys=("contact.phone", "phone_number", "tel", "mobile", "customerPhone", "mobile_no"),
     ),
     "birth_date": Rule(
         birth_date,
         keyed(("created_at", "1980-02-29"), ("dob.valid", "true"), ("expiry.date", "2029-02-01"), ("birthplace", "1010 Vienna")),
-        keys=("patient.dob", "birth_date", "dateOfBirth"),
+        keys=("patient.dob", "birth_date", "dateOfBirth", "DOB", "birthday"),
     ),
     "jwt": Rule(
         jwt,
@@ -370,12 +400,12 @@ RULES: Mapping[str, Rule] = {
         plain(
             "-----BEGIN CERTIFICATE-----\n{t:64}\n-----END CERTIFICATE-----", "-----BEGIN PUBLIC KEY-----\n{t:64}\n-----END PUBLIC KEY-----"
         ),
-        ("alone", "message", "json", "error"),
+        QUOTED,
     ),
     "cookie": Rule(
         filled("{h:32}"),
         keyed(("cookie.policy", "strict"), ("session.count", "31"), ("sessions.open", "12"), ("cookies.enabled", "true")),
-        keys=("http.request.header.cookie", "JSESSIONID", "PHPSESSID"),
+        keys=("http.request.header.cookie", "JSESSIONID", "PHPSESSID", "session_id", "connect.sid"),
     ),
     "service_key": Rule(
         service_key,
@@ -387,7 +417,7 @@ RULES: Mapping[str, Rule] = {
     "url_password": Rule(
         user_and_password,
         plain("postgres://db:{d:4}/shop", "https://social.example.com/@someone", "redis://cache.example.com:6379/0"),
-        ("alone", "message", "json", "error"),
+        QUOTED,
         wrap="postgres://{}@db.example.com:5432/shop",
     ),
     "secret": Rule(
@@ -402,7 +432,7 @@ RULES: Mapping[str, Rule] = {
             ("gen_ai.usage.input_tokens", "123456"),
             ("password", "null"),
         ),
-        keys=("db.password", "client_secret", "api_key", "userPassword"),
+        keys=("db.password", "client_secret", "api_key", "userPassword", "passwd", "DB_PASS", "pwd", "aws_secret_access_key"),
     ),
     "ip_address": Rule(ip_address, plain("256.1.1.{d:1}", "{d:1}.{d:2}.{d:1}", "12:30:{d:2}", "a::b::c"), EVERYWHERE),
     "sql_literal": Rule(
@@ -425,11 +455,14 @@ KEY_FORMS: Mapping[str, tuple[Callable[[str, str], tuple[str, str]], frozenset[s
     "pair": (lambda key, value: ("app.value", f"login failed for {key}={value}, retry 2"), NOWHERE),
     "json": (lambda key, value: ("app.value", json.dumps({"id": 7, key: value})), NOWHERE),
     "header": (lambda key, value: ("app.value", f"{key}: {value}"), NOWHERE),
+    "escaped json": (lambda key, value: ("app.value", json.dumps(json.dumps({"id": 7, key: value}))), NOWHERE),
+    "logfmt": (lambda key, value: ("app.value", f'level=info {key}="{value}" retry=2'), NOWHERE),
+    "hash": (lambda key, value: ("app.value", f"{{id=>7, {key}=>'{value}'}}"), NOWHERE),
     "query": (lambda key, value: ("app.value", f"https://shop.example.com/find?{key}={quote(value, safe='')}"), QUERY),
 }
 """Forms of a key with its value."""
 
-HEADER_ONLY = frozenset({"attribute", "header", "json"})
+HEADER_ONLY = frozenset({"attribute", "header", "json", "escaped json"})
 
 
 def positives(detector: str, source: random.Random, count: int) -> Iterator[Sample]:

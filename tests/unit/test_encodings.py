@@ -32,3 +32,25 @@ def test_the_table_of_encodings_is_true(example: str, found: str) -> None:
     if treated is not None:
         assert set(treated.detectors) <= {"card", "email"}
         assert treated.text != text
+
+
+def test_texts_that_stand_alone_are_treated_as_attributes_are() -> None:
+    masking = Masking('{"treatments": {"email": "drop"}}')
+    clean, card, mail = masking.treat(iter(["nothing", "4111 1111 1111 1111 twice 4111111111111111", "to a@example.com"]))
+    assert clean is None
+    assert card is not None
+    assert (card.text, card.detectors) == ("411111******1111 twice 411111******1111", ["card"])
+    assert mail is not None
+    assert (mail.text, mail.detectors) == ("[email dropped]", ["email"])
+    assert "4111111111111111" not in repr(card)
+    [by_key] = masking.treat(["1234"], key="user.pin")
+    assert by_key is not None
+    assert by_key.detectors == ["pin"]
+    assert Masking.off().treat(["4111111111111111"]) == [None]
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(TypeError):
+        Masking().treat([b"4111"])  # type: ignore[list-item]
+    with pytest.raises(UnicodeEncodeError):
+        Masking().treat(["\udc00"])

@@ -3,6 +3,10 @@
 import gzip
 import json
 import lzma
+import os
+import signal
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -415,3 +419,27 @@ def test_the_sarif_of_an_empty_scan_says_that_it_was_made(clean: Path) -> None:
     _, out, _ = verdigris("scan", clean, "--json")
     [run] = json.loads(scan_sarif(from_json(out.encode())))["runs"]
     assert (run["results"], run["invocations"][0]["executionSuccessful"]) == ([], True)
+
+
+def test_ctrl_c_while_reading_ends_with_its_own_code(tmp_path: Path) -> None:
+    program = "import sys; from verdigris.cli.main import run; sys.argv = ['verdigris', 'scan', '-', '--sarif', sys.argv[1]]; run()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "log.sarif"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as scan:
+        assert scan.stdin is not None
+        scan.stdin.write(LINE * 40_000)  # far more than a pipe holds: when this returns, the scan is reading
+        scan.stdin.flush()
+        scan.send_signal(signal.SIGINT)
+        out, err = scan.communicate(timeout=60)
+    assert scan.returncode == 130
+    assert out == b""
+    assert b"nothing is left behind" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_name_is_no_text_is_scanned(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"\xff.jsonl")
+    file.write_bytes(LINE)
+    code, out, err = verdigris("scan", tmp_path, "--json", "--sarif", tmp_path / "log.sarif")
+    assert (code, err) == (1, f"SARIF: {tmp_path / 'log.sarif'}\n")
+    assert json.loads(out)["findings"][0]["first_input"] == f"{tmp_path}/\N{REPLACEMENT CHARACTER}.jsonl"

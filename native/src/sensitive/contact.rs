@@ -22,6 +22,8 @@ pub(super) fn find_emails(scan: &mut Scan<'_>) {
         }
         let is_local = |byte: &&u8| is_word(**byte) || b"._%+-'".contains(byte);
         let local = text[..at].iter().rev().take(LOCAL_BYTES_MAX).take_while(is_local).count();
+        // A quote or a full stop before it is not part of it.
+        let local = local - text[at - local..at].iter().take_while(|byte| matches!(byte, b'\'' | b'.')).count();
         let is_domain = |byte: &&u8| is_word(**byte) || matches!(byte, b'.' | b'-');
         let after = &text[at + 1..];
         let domain = after.iter().take(DOMAIN_BYTES_MAX).take_while(is_domain).count();

@@ -126,9 +126,10 @@ class _Shown:
         self._masking = detectors.masking
 
     def name(self, name: str) -> str:
-        """The name of an input, masked."""
-        [treated] = self._masking.treat([name.encode(errors="replace").decode()])
-        return name if treated is None else treated.text
+        """The name of an input, masked; bytes of it that are no text become U+FFFD."""
+        text = name.encode(errors="surrogateescape").decode(errors="replace")
+        [treated] = self._masking.treat([text])
+        return text if treated is None else treated.text
 
     def found(self, place: Place, seen: Seen) -> Found:
         """A place and what was seen there."""
