@@ -63,8 +63,8 @@ def luhn_digit(body: str) -> str:
 def card(source: random.Random) -> str:
     """A payment card number of a common brand, at times in groups."""
     prefix, length = source.choice([
-        ("4", 16), ("4", 16), ("4", 19), ("4", 13), ("51", 16), ("55", 16), ("2221", 16), ("34", 15), ("37", 15), ("6011", 16), ("3528", 16),
-        ("36", 14), ("62", 19), ("6759", 18),
+        ("4", 16), ("4", 16), ("4", 19), ("4", 13), ("51", 16), ("55", 16), ("2221", 16), ("34", 15), ("37", 15),
+        ("6011", 16), ("3528", 16),        ("36", 14), ("62", 19), ("6759", 18),
     ])  # fmt: skip
     body = prefix + digits(source, length - len(prefix) - 1)
     number = body + luhn_digit(body)
@@ -120,7 +120,8 @@ def email(source: random.Random) -> str:
     local = source.choice(
         ["jane.doe", "m.mustermann", "o'hara", "li", "info+orders", "anna_k", "x" + digits(source, 4), "jürgen", "jane/doe"]
     )
-    return f"{local}@{source.choice(['example.com', 'mail.example.org', 'clinic.example.co.uk', 'EXAMPLE.net', 'bücher.example', 'a-b.example'])}"
+    domain = source.choice(["example.com", "mail.example.org", "clinic.example.co.uk", "EXAMPLE.net", "bücher.example", "a-b.example"])
+    return f"{local}@{domain}"
 
 
 def jwt(source: random.Random) -> str:
@@ -141,8 +142,9 @@ def service_key(source: random.Random) -> str:
     """A key of one of the services, in the form that it documents."""
     forms = (
         "AKIA{k:16}", "ghp_{t:36}", "glpat-{t:20}", "xoxb-{d:12}-{d:12}-{t:24}", "sk_live_{t:24}", "AIza{t:35}", "SG.{t:22}.{t:43}",
-        "npm_{t:36}", "dop_v1_{h:64}", "hvs.{t:24}", "github_pat_{t:22}_{t:59}", "sk-ant-api03-{t:48}", "whsec_{t:32}", "xapp-1-{c:11}-{d:13}-{h:64}",
-        "pypi-AgEIcHlwaS5vcmc{t:60}", "ASIA{k:16}", "sk-proj-{t:48}", "GOCSPX-{t:28}", "{d:9}:AA{t:33}", "hooks.slack.com/services/T{c:8}/B{c:8}/{t:24}",
+        "npm_{t:36}", "dop_v1_{h:64}", "hvs.{t:24}", "github_pat_{t:22}_{t:59}", "sk-ant-api03-{t:48}", "whsec_{t:32}",
+        "xapp-1-{c:11}-{d:13}-{h:64}",        "pypi-AgEIcHlwaS5vcmc{t:60}", "ASIA{k:16}", "sk-proj-{t:48}", "GOCSPX-{t:28}",
+        "{d:9}:AA{t:33}", "hooks.slack.com/services/T{c:8}/B{c:8}/{t:24}",
     )  # fmt: skip
     return filled(source.choice(forms))(source)
 
@@ -178,7 +180,8 @@ def phone(source: random.Random) -> str:
     """A number of the ranges reserved for fiction."""
     last = digits(source, 2)
     return source.choice([
-        f"+1 (212) 555-01{last}", f"+44 20 7946 00{last}", f"212-555-01{last}", f"+12125550{digits(source, 3)}", f"02079460{digits(source, 3)}",
+        f"+1 (212) 555-01{last}", f"+44 20 7946 00{last}", f"212-555-01{last}", f"+12125550{digits(source, 3)}",
+        f"02079460{digits(source, 3)}",
         f"+49 (0)30 23125{digits(source, 3)}", f"212.555.01{last} ext. 4",
     ])  # fmt: skip
 

@@ -126,6 +126,7 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
     if signals.tokens() {
         credentials::find_jwts(scan);
         service_keys::find(scan);
+        service_keys::find_webhooks_and_bots(scan);
     }
     if signals.tilde() {
         service_keys::find_entra_secrets(scan);
@@ -135,10 +136,12 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
     }
     if signals.numbers() {
         cards::find(scan);
-        national::find_ibans(scan);
         if signals.groups() {
             national::find_grouped(scan);
         }
+    }
+    if signals.iban() {
+        national::find_ibans(scan);
     }
     if signals.mrn() {
         national::find_mrns(scan);

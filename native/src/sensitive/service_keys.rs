@@ -177,6 +177,46 @@ pub(super) fn find_entra_secrets(scan: &mut Scan<'_>) {
     }
 }
 
+/// Addresses of webhooks, which are their own secret, and tokens of Telegram's bots: their number, `:AA` and 33 characters.
+pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
+    const WEBHOOKS: [&[u8]; 3] =
+        [b"hooks.slack.com/services/", b"discord.com/api/webhooks/", b"discordapp.com/api/webhooks/"];
+    const WEBHOOK_BYTES_MIN: usize = 30;
+    const BOT_DIGITS_MAX: usize = 12;
+    const BOT_BYTES_MIN: usize = 33;
+    let text = scan.text;
+    let run = |from: usize, slashes: bool| {
+        text[from..].iter().take_while(|&&byte| is_token(byte) || slashes && byte == b'/').count()
+    };
+    for webhook in WEBHOOKS {
+        let mut done = 0;
+        for start in memchr::memmem::find_iter(text, webhook) {
+            let from = start + webhook.len();
+            if from < done {
+                continue;
+            }
+            let length = run(from, true);
+            done = from + length;
+            if length >= WEBHOOK_BYTES_MIN {
+                scan.push(from..done, Detector::ServiceKey);
+            }
+        }
+    }
+    let mut done = 0;
+    for colon in memchr::memmem::find_iter(text, b":AA") {
+        let digits =
+            text[..colon].iter().rev().take(BOT_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+        if colon < done || !(8..=BOT_DIGITS_MAX).contains(&digits) {
+            continue;
+        }
+        let length = run(colon + 3, false);
+        done = colon + 3 + length;
+        if length >= BOT_BYTES_MIN {
+            scan.push(colon - digits..done, Detector::ServiceKey);
+        }
+    }
+}
+
 const _: () = assert!(TOKEN_BYTES_MIN <= 20, "shorter than the shortest key, an AWS access key");
 
 #[cfg(test)]
