@@ -34,11 +34,15 @@ FILLED = {
 """Places in the public sentences, the detector that should find what stands there, and what is put there."""
 
 
+CREDENTIALS = frozenset({"secret", "url_password", "bearer", "basic", "jwt", "service_key", "cookie", "iban"})
+PIECE_CHARS = 6
+
+
 class Score:
     """True and false positives and misses of one detector."""
 
     def __init__(self) -> None:
-        self.planted = self.found = self.gone = self.right = self.wrong = 0
+        self.planted = self.found = self.right = self.wrong = 0
 
     @property
     def recall(self) -> float:
@@ -64,6 +68,16 @@ def ours(masking: Masking, samples: Sequence[Sample]) -> list[tuple[set[str], st
     return results
 
 
+def is_left(detector: str, secret: str, text: str) -> bool:
+    """Whether the value, or of a credential a piece of it, is still in the text."""
+    pieces = [secret, quote(secret, safe="")]
+    if detector in CREDENTIALS:
+        # The user before a password, and the host of a webhook, may stay.
+        said = secret.partition(":")[2] if detector == "url_password" else secret.rpartition("/services/")[2]
+        pieces += [said[at : at + PIECE_CHARS] for at in range(len(said) - PIECE_CHARS + 1)]
+    return any(piece in text for piece in pieces)
+
+
 def scored(samples: Sequence[Sample], about: Sequence[str], found: Sequence[set[str]], left: Sequence[str] | None) -> dict[str, Score]:
     """Scores by detector; `about` says which detector each sample was made for."""
     scores = {name: Score() for name in RULES}
@@ -76,9 +90,7 @@ def scored(samples: Sequence[Sample], about: Sequence[str], found: Sequence[set[
         if detector in sample.detectors:
             score = scores[detector]
             score.planted += 1
-            gone = left is None or (sample.secret not in left[number] and quote(sample.secret, safe="") not in left[number])
-            score.gone += gone
-            score.found += gone and detector in named
+            score.found += detector in named and (left is None or not is_left(detector, sample.secret, left[number]))
     return scores
 
 
@@ -117,7 +129,7 @@ def accuracy(texts: int) -> None:
         columns.append(("Presidio", scored(samples, about, [peer[1](sample.text) for sample in samples], None)))
     print(f"\nseed {SEED}; {texts:,} texts with a value and {texts:,} near misses for each detector; precision over all {len(samples):,}")
     head = "".join(f"{name + ' recall':>16}{'precision':>11}" for name, _ in columns)
-    print(f"{'detector':<14}{head}{'gone':>9}{'misses':>8}{'false':>7}")
+    print(f"{'detector':<14}{head}{'misses':>8}{'false':>7}")
     for name in RULES:
         line = f"{name:<14}"
         for _, one in columns:
@@ -125,11 +137,11 @@ def accuracy(texts: int) -> None:
             known = score.right + score.wrong + score.found
             line += f"{score.recall:>15.2%} {score.precision:>10.2%}" if known else f"{'–':>15} {'–':>10}"
         score = columns[0][1][name]
-        print(line + f"{score.gone / score.planted:>9.2%}{score.planted - score.found:>8}{score.wrong:>7}")
+        print(line + f"{score.planted - score.found:>8}{score.wrong:>7}")
     missed: Counter[str] = Counter()
     false: Counter[str] = Counter()
-    for sample, detector, (named, _) in zip(samples, about, results, strict=True):
-        if detector in sample.detectors and detector not in named:
+    for sample, detector, (named, left_text) in zip(samples, about, results, strict=True):
+        if detector in sample.detectors and (detector not in named or is_left(detector, sample.secret, left_text)):
             missed[f"{detector} in {sample.where}"] += 1
         false.update(f"{name} in texts of {detector}" for name in named - sample.detectors)
     for title, counts in (("misses", missed), ("false", false)):

@@ -25,7 +25,7 @@ class Sample:
 
     Attributes:
         detectors: those that should find something; `sql_literal` and `url_query` where there is a literal.
-        secret: the value that must not be left; empty where there is none.
+        secret: the value of which nothing may be left; empty where there is none.
     """
 
     text: str
@@ -120,7 +120,9 @@ def email(source: random.Random) -> str:
     local = source.choice(
         ["jane.doe", "m.mustermann", "o'hara", "li", "info+orders", "anna_k", "x" + digits(source, 4), "jürgen", "jane/doe"]
     )
-    domain = source.choice(["example.com", "mail.example.org", "clinic.example.co.uk", "EXAMPLE.net", "bücher.example", "a-b.example"])
+    domain = source.choice(
+        ["example.com", "mail.example.org", "clinic.example.co.uk", "EXAMPLE.net", "bücher.example.com", "a-b.example.com"]
+    )
     return f"{local}@{domain}"
 
 

@@ -33,6 +33,7 @@ fn what_is_sensitive_goes_and_the_rest_stays() {
         ("pay to GB82 WEST 1234 5698 7654 32 now", "pay to [iban] now"),
         ("gb82west12345698765432", "[iban]"),
         ("to ch7542415uplmnpehlgkb now", "to [iban] now"),
+        ("to CH75 4241 5UPL MNPE HLGK B now", "to [iban] now"),
         (
             "POST https://hooks.slack.com/services/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",
             "POST https://hooks.slack.com/services/[service_key]",

@@ -117,9 +117,9 @@ impl Signals {
         self.digits >= NUMBER_DIGITS_MIN
     }
 
-    /// An IBAN: its account can be mostly letters, in one run.
+    /// An IBAN, whose account can be mostly letters.
     pub(super) fn iban(self) -> bool {
-        self.numbers() || self.digits >= IBAN_DIGITS_MIN && self.tokens()
+        self.digits >= IBAN_DIGITS_MIN
     }
 
     /// Such a number in groups.
