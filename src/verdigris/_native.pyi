@@ -129,10 +129,10 @@ class Finding:
         """
     @property
     def service(self) -> str:
-        """Service, masked."""
+        """Service, masked, at most 512 bytes."""
     @property
     def operation(self) -> str:
-        """Span name, masked; empty in a resource or a scope."""
+        """Span name, masked, at most 512 bytes; empty in a resource or a scope."""
     @property
     def treatment(self) -> str:
         """mask, hash, truncate, drop or refuse; allow if an allow entry let it pass."""

@@ -443,3 +443,19 @@ def test_a_file_whose_name_is_no_text_is_scanned(tmp_path: Path) -> None:
     code, out, err = verdigris("scan", tmp_path, "--json", "--sarif", tmp_path / "log.sarif")
     assert (code, err) == (1, f"SARIF: {tmp_path / 'log.sarif'}\n")
     assert json.loads(out)["findings"][0]["first_input"] == f"{tmp_path}/\N{REPLACEMENT CHARACTER}.jsonl"
+
+
+def test_spans_that_a_treatment_refuses_were_looked_at(clean: Path, tmp_path: Path) -> None:
+    clean.write_text(clean.read_text(encoding="utf-8") + line(to=MAIL), encoding="utf-8")
+    code, out, _ = verdigris("scan", clean, "--json", "--detectors", write(tmp_path, "treatments: {email: refuse}"))
+    document = json.loads(out)
+    assert (code, document["sensitive"], document["reading"]["spans"], document["reading"]["complete"]) == (1, 1, 2, True)
+
+
+def test_long_names_are_cut_so_that_many_of_them_fit(tmp_path: Path) -> None:
+    file = tmp_path / "long.jsonl"
+    file.write_text("".join(line(name=f"{n} " + "é" * 50_000, service="s" * 50_000, to=MAIL) for n in range(20)), encoding="utf-8")
+    _, out, _ = verdigris("scan", file, "--json")
+    places = json.loads(out)["findings"]
+    assert len(places) == 20
+    assert max(len(one[name].encode()) for one in places for name in ("service", "operation")) <= 512
