@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # What is measured must have the machine for itself.
 .NOTPARALLEL:
-.PHONY: help setup demo test check format bench bench-decode bench-masking bench-windows bench-ingest bench-ledger bench-rollouts bench-accuracy bench-judge fuzz docs clean
+.PHONY: help setup demo test check format bench bench-decode bench-masking bench-detection bench-windows bench-ingest bench-ledger bench-rollouts bench-accuracy bench-judge fuzz docs clean
 
 PY := .venv/bin/python
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" cargo
@@ -39,13 +39,17 @@ format: setup ## write the code the way `check` wants it
 	@.venv/bin/ruff format --quiet .
 	@$(CARGO) fmt --manifest-path native/Cargo.toml
 
-bench: bench-decode bench-masking bench-windows bench-ingest bench-judge bench-ledger ## all benchmarks but bench-rollouts (hours) and bench-accuracy (needs others' data)
+bench: bench-decode bench-masking bench-detection bench-windows bench-ingest bench-judge bench-ledger ## all benchmarks but bench-rollouts (hours) and bench-accuracy (needs others' data)
 
 bench-decode: setup ## speed of the decoder, side by side with peers
 	@$(PY) benchmarks/decode.py
 
 bench-masking: setup ## what masking costs the decoder, with and without in one run
 	@$(PY) benchmarks/masking.py
+
+bench-detection: setup ## recall, precision and speed of the detectors, beside their peers
+	@scripts/setup-peers || true
+	@$(PY) benchmarks/detection.py
 
 bench-windows: setup ## speed of inserting and of making windows
 	@$(PY) benchmarks/windows.py

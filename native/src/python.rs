@@ -8,7 +8,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCapsule, PyDict};
+use pyo3::types::{PyBytes, PyCapsule, PyDict, PyString};
 
 use crate::sensitive;
 use crate::tally::Tally;
@@ -78,8 +78,45 @@ impl Masking {
         self.0.is_off()
     }
 
+    /// Texts that stand alone, each as the value of an attribute `key`; `None` for one in which nothing is found.
+    #[pyo3(signature = (texts, *, key = ""))]
+    fn treat(&self, texts: &Bound<'_, PyAny>, key: &str) -> PyResult<Vec<Option<Treated>>> {
+        let mut masker = sensitive::Masker::new(Arc::clone(&self.0));
+        let place = sensitive::Place {
+            position: sensitive::Position::SpanAttribute,
+            key: key.as_bytes(),
+            class: masker.classify(key),
+        };
+        let mut all = Vec::with_capacity(texts.len().unwrap_or_default());
+        for text in texts.try_iter()? {
+            let text = text?;
+            let text = text.cast::<PyString>()?.to_str()?;
+            let treated = masker.treat(text, text.len(), place);
+            let detectors = masker.take_detectors();
+            all.push(treated.map(|text| Treated {
+                text,
+                detectors: detectors.into_iter().map(|detector| self.0.name(detector).to_owned()).collect(),
+            }));
+        }
+        Ok(all)
+    }
+
     fn __repr__(&self) -> String {
         format!("{:?}", self.0)
+    }
+}
+
+/// What is left of a text in which something was found; see `_native.pyi`.
+#[pyclass(frozen, get_all, module = "verdigris._native")]
+struct Treated {
+    text: String,
+    detectors: Vec<String>,
+}
+
+#[pymethods]
+impl Treated {
+    fn __repr__(&self) -> String {
+        format!("Treated({:?}, {:?})", self.text, self.detectors)
     }
 }
 
@@ -263,6 +300,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Limits>()?;
     module.add_class::<Masking>()?;
     module.add_class::<Finding>()?;
+    module.add_class::<Treated>()?;
     module.add_class::<Decoded>()?;
     module.add_function(wrap_pyfunction!(decode, module)?)
 }

@@ -1,11 +1,12 @@
 """The OTLP decoder: one trace body in, one Arrow record batch out. Written in Rust under `native/`."""
 # ruff: noqa: PYI021  these docstrings are the reference; the Rust side points here
 
+from collections.abc import Iterable
 from typing import Literal, final
 
 from typing_extensions import Buffer, CapsuleType
 
-__all__ = ["DecodeError", "Decoded", "Finding", "Limits", "Masking", "decode"]
+__all__ = ["DecodeError", "Decoded", "Finding", "Limits", "Masking", "Treated", "decode"]
 
 class DecodeError(ValueError):
     """The body cannot be decoded. Safe: nothing of it was kept.
@@ -97,6 +98,22 @@ class Masking:
     @property
     def is_off(self) -> bool:
         """Whether nothing is looked for."""
+    def treat(self, texts: Iterable[str], *, key: str = "") -> list[Treated | None]:
+        """What is left of texts that stand alone, each as the value of an attribute `key`; None for one in which nothing is found.
+
+        Raises: TypeError: a text is no `str`. UnicodeEncodeError: a text has a lone surrogate.
+        """
+
+@final
+class Treated:
+    """A text in which something was found, after its treatment."""
+
+    @property
+    def text(self) -> str:
+        """What is left."""
+    @property
+    def detectors(self) -> list[str]:
+        """What found something, each once, in the order in which they did."""
 
 @final
 class Finding:
@@ -112,10 +129,10 @@ class Finding:
         """
     @property
     def service(self) -> str:
-        """Service, masked."""
+        """Service, masked, at most 512 bytes."""
     @property
     def operation(self) -> str:
-        """Span name, masked; empty in a resource or a scope."""
+        """Span name, masked, at most 512 bytes; empty in a resource or a scope."""
     @property
     def treatment(self) -> str:
         """mask, hash, truncate, drop or refuse; allow if an allow entry let it pass."""

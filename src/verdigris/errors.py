@@ -4,6 +4,7 @@ The first level; `…` has further kinds below it, in the same module or room.
 
 VerdigrisError
 ├── plan        InvalidIdentity, InvalidPolicy, InvalidPlan, MissingSecret
+├── sensitive   InvalidDetectors
 ├── judge       NothingToLearn, InvalidReference, OutOfOrder
 ├── telemetry   StoreError …, SourceError …, ExportRefused …, ListenerFailed, TlsUnusable, UnknownSender, TooManyWatches
 ├── traffic     TrafficError …, InvalidToken
@@ -16,7 +17,7 @@ VerdigrisError
 ├── witness     CannotServe, StateUnusable
 ├── comparison  AmbiguousIdentity, UnreadableInput
 ├── demo        DemoError …
-└── cli         CannotWrite, NoSuchFile, Stopped, UnreadableFile, WrongLifetime
+└── cli         CannotWrite, NoDetectors, NoSuchFile, Stopped, UnreadableFile, WrongLifetime
 """
 
 

@@ -76,7 +76,7 @@ fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
             Detector::Mrn,
             short && digits >= 3 && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_./: ".contains(byte)),
         ),
-        (KeyClass::PHONE, Detector::Phone, short && matches!(digits, 7..=15) && only(b"+-(). /x")),
+        (KeyClass::PHONE, Detector::Phone, short && matches!(digits, 7..=15) && only(b"+-(). /#ext")),
         (KeyClass::BIRTH, Detector::BirthDate, digits >= 4 && short),
         (KeyClass::AUTHORIZATION, if is_basic(value) { Detector::Basic } else { Detector::Bearer }, !is_nothing(value)),
         (KeyClass::COOKIES | KeyClass::SESSION, Detector::Cookie, !is_nothing(value)),

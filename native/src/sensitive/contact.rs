@@ -17,11 +17,13 @@ pub(super) fn find_emails(scan: &mut Scan<'_>) {
     let text = scan.text;
     for at in memchr_iter(b'@', text) {
         // The @ after the credentials of a URL.
-        if scan.has_found_at(at.saturating_sub(1)) {
+        if scan.has_credentials_at(at.saturating_sub(1)) {
             continue;
         }
         let is_local = |byte: &&u8| is_word(**byte) || b"._%+-'".contains(byte);
         let local = text[..at].iter().rev().take(LOCAL_BYTES_MAX).take_while(is_local).count();
+        // A quote or a full stop before it is not part of it.
+        let local = local - text[at - local..at].iter().take_while(|byte| matches!(byte, b'\'' | b'.')).count();
         let is_domain = |byte: &&u8| is_word(**byte) || matches!(byte, b'.' | b'-');
         let after = &text[at + 1..];
         let domain = after.iter().take(DOMAIN_BYTES_MAX).take_while(is_domain).count();

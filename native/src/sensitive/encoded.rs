@@ -22,6 +22,27 @@ const ZEROS: [u32; 24] = [
 /// The last block of mathematical digits.
 const LAST_ZERO: u32 = 0x1d7f6;
 
+/// First and last of the characters that are not shown. Source: Unicode, `Default_Ignorable_Code_Point`, and the marks of direction.
+const NOT_SHOWN: [(u32, u32); 17] = [
+    (0xad, 0xad),
+    (0x34f, 0x34f),
+    (0x61c, 0x61c),
+    (0x115f, 0x1160),
+    (0x17b4, 0x17b5),
+    (0x180b, 0x180f),
+    (0x200b, 0x200f),
+    (0x202a, 0x202e),
+    (0x2060, 0x206f),
+    (0x3164, 0x3164),
+    (0xfe00, 0xfe0f),
+    (0xfeff, 0xfeff),
+    (0xffa0, 0xffa0),
+    (0xfff0, 0xfff8),
+    (0x1bca0, 0x1bca3),
+    (0x1d173, 0x1d17a),
+    (0xe_0000, 0xe_0fff),
+];
+
 /// A text as read, and for each byte of it where in the original it comes from; one place more for the end.
 struct Reading {
     text: Vec<u8>,
@@ -46,15 +67,7 @@ fn meaning(character: char) -> Meaning {
     }
     match code {
         0xff01..=0xff5e => u8::try_from(code - 0xff01 + 0x21).map_or(Meaning::Itself, Meaning::Ascii),
-        0xad
-        | 0x34f
-        | 0x61c
-        | 0x180e
-        | 0x200b..=0x200f
-        | 0x202a..=0x202e
-        | 0x2060..=0x2064
-        | 0xfe00..=0xfe0f
-        | 0xfeff => Meaning::Nothing,
+        _ if NOT_SHOWN.iter().any(|(first, last)| (*first..=*last).contains(&code)) => Meaning::Nothing,
         0xa0 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => Meaning::Ascii(b' '),
         0x2010..=0x2015 | 0x2212 | 0xfe63 => Meaning::Ascii(b'-'),
         0x2024 => Meaning::Ascii(b'.'),

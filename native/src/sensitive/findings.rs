@@ -2,10 +2,15 @@
 
 use hashbrown::HashMap;
 
+use crate::limits::clip;
+
 use super::detector::Detector;
 
 /// Different findings that are counted apart in one body; those of more kinds are counted together.
 pub const FINDINGS_MAX: usize = 1024;
+
+/// Bytes of a service and of an operation: names can be as long as texts can, and each is here as often as it has findings.
+const NAME_BYTES: usize = 512;
 
 /// Bytes of a masked sample.
 pub(super) const SAMPLE_BYTES: usize = 64;
@@ -81,9 +86,9 @@ pub struct Finding {
     pub detector: Detector,
     /// Where.
     pub position: Position,
-    /// Service, masked.
+    /// Service, masked, cut at a bound.
     pub service: String,
-    /// Operation, masked; empty in a resource or a scope.
+    /// Operation, masked, cut at a bound; empty in a resource or a scope.
     pub operation: String,
     /// Whether an allow entry let it pass.
     pub allowed: bool,
@@ -138,6 +143,7 @@ impl Findings {
 
     pub(super) fn add(&mut self, pending: Pending, service: &str, operation: &str) {
         let Pending { detector, position, allowed, count, sample } = pending;
+        let (service, operation) = (clip(service, NAME_BYTES), clip(operation, NAME_BYTES));
         let key = (detector, position, allowed, service.to_owned(), operation.to_owned());
         if let Some(&place) = self.places.get(&key) {
             self.list[place].count += count;

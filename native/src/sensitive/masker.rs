@@ -222,6 +222,13 @@ impl Masker {
         }
     }
 
+    /// Ends a text that is part of no span: what was found in it and not allowed.
+    #[must_use]
+    pub fn take_detectors(&mut self) -> Vec<Detector> {
+        self.refuse = false;
+        self.pending.drain(..).filter(|one| !one.allowed).map(|one| one.detector).collect()
+    }
+
     /// Starts a span: what a refused one before it left is forgotten.
     #[inline]
     pub fn open_span(&mut self) {

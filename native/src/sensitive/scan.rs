@@ -72,9 +72,11 @@ impl<'a> Scan<'a> {
         self.found.push(Found { start: place(range.start), end: place(range.end), detector, shown });
     }
 
-    /// Whether anything was found that ends after `start` and begins before `end`, in this reading of the text.
-    pub(super) fn has_found_at(&self, at: usize) -> bool {
-        self.places.is_none() && self.found.iter().rev().take(4).any(|found| found.start <= at && at < found.end)
+    /// Whether the credentials of a URL are at `at`. Credentials are looked for first, so they are among the first found.
+    pub(super) fn has_credentials_at(&self, at: usize) -> bool {
+        const FIRST: usize = 64;
+        let holds = |found: &Found| found.detector == Detector::UrlPassword && found.start <= at && at < found.end;
+        self.places.is_none() && self.found.iter().take(FIRST).any(holds)
     }
 }
 
@@ -124,6 +126,7 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
     if signals.tokens() {
         credentials::find_jwts(scan);
         service_keys::find(scan);
+        service_keys::find_webhooks_and_bots(scan);
     }
     if signals.tilde() {
         service_keys::find_entra_secrets(scan);
@@ -133,10 +136,12 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
     }
     if signals.numbers() {
         cards::find(scan);
-        national::find_ibans(scan);
         if signals.groups() {
             national::find_grouped(scan);
         }
+    }
+    if signals.iban() {
+        national::find_ibans(scan);
     }
     if signals.mrn() {
         national::find_mrns(scan);

@@ -151,7 +151,10 @@ fn key_end(text: &[u8], start: usize, prefix: &[u8], alphabet: Alphabet, least: 
     from += usize::from(dotted);
     // Only as many bytes as decide are looked at, so that many starts in one run stay linear.
     let decides = text.get(from..from + least)?;
-    if !decides.iter().all(|&byte| alphabet.has(byte)) || !(decides.iter().any(u8::is_ascii_digit) || least >= 35) {
+    // Words have small letters only; a key of 20 letters without a digit is one in thirty.
+    let is_word =
+        |bytes: &[u8]| !bytes.iter().any(u8::is_ascii_digit) && !bytes.iter().skip(1).any(u8::is_ascii_uppercase);
+    if !decides.iter().all(|&byte| alphabet.has(byte)) || least < 35 && is_word(decides) {
         return None;
     }
     let part = |byte: u8| is_token(byte) || dotted && byte == b'.';
@@ -174,6 +177,46 @@ pub(super) fn find_entra_secrets(scan: &mut Scan<'_>) {
     }
 }
 
+/// Addresses of webhooks, which are their own secret, and tokens of Telegram's bots: their number, `:AA` and 33 characters.
+pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
+    const WEBHOOKS: [&[u8]; 3] =
+        [b"hooks.slack.com/services/", b"discord.com/api/webhooks/", b"discordapp.com/api/webhooks/"];
+    const WEBHOOK_BYTES_MIN: usize = 30;
+    const BOT_DIGITS_MAX: usize = 12;
+    const BOT_BYTES_MIN: usize = 33;
+    let text = scan.text;
+    let run = |from: usize, slashes: bool| {
+        text[from..].iter().take_while(|&&byte| is_token(byte) || slashes && byte == b'/').count()
+    };
+    for webhook in WEBHOOKS {
+        let mut done = 0;
+        for start in memchr::memmem::find_iter(text, webhook) {
+            let from = start + webhook.len();
+            if from < done {
+                continue;
+            }
+            let length = run(from, true);
+            done = from + length;
+            if length >= WEBHOOK_BYTES_MIN {
+                scan.push(from..done, Detector::ServiceKey);
+            }
+        }
+    }
+    let mut done = 0;
+    for colon in memchr::memmem::find_iter(text, b":AA") {
+        let digits =
+            text[..colon].iter().rev().take(BOT_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+        if colon < done || !(8..=BOT_DIGITS_MAX).contains(&digits) {
+            continue;
+        }
+        let length = run(colon + 3, false);
+        done = colon + 3 + length;
+        if length >= BOT_BYTES_MIN {
+            scan.push(colon - digits..done, Detector::ServiceKey);
+        }
+    }
+}
+
 const _: () = assert!(TOKEN_BYTES_MIN <= 20, "shorter than the shortest key, an AWS access key");
 
 #[cfg(test)]
@@ -188,5 +231,8 @@ mod tests {
         assert_eq!(end("AKIAIOSFODNN7EXAMPL", "AKIA", Capitals, 16), None);
         assert_eq!(end("AKIAiosfodnn7example", "AKIA", Capitals, 16), None);
         assert_eq!(end("SG.abcdefghijklmnopqrstu1.x_y rest", "SG", Token, 22), Some(29));
+        assert_eq!(end("AKIAIOSFODNNREXAMPLE", "AKIA", Capitals, 16), Some(20));
+        assert_eq!(end("glpat-aBcdefghijklmnopqrst", "glpat-", Token, 20), Some(26));
+        assert_eq!(end("glpat-words-with-small-letters-only", "glpat-", Token, 20), None);
     }
 }

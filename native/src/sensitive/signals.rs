@@ -29,6 +29,8 @@ const TILDE: u16 = 1 << 14;
 pub(super) const TOKEN_BYTES_MIN: usize = 16;
 /// Digits that the shortest number with a checksum or a format of its own has.
 const NUMBER_DIGITS_MIN: u32 = 9;
+/// Digits that the shortest IBAN has: two of its check, five of a bank.
+const IBAN_DIGITS_MIN: u32 = 7;
 
 const CLASSES: [u16; 256] = {
     let mut classes = [0; 256];
@@ -113,6 +115,11 @@ impl Signals {
     /// A number with a checksum or a format of its own.
     pub(super) fn numbers(self) -> bool {
         self.digits >= NUMBER_DIGITS_MIN
+    }
+
+    /// An IBAN, whose account can be mostly letters.
+    pub(super) fn iban(self) -> bool {
+        self.digits >= IBAN_DIGITS_MIN
     }
 
     /// Such a number in groups.

@@ -22,6 +22,7 @@ from verdigris.cli.output import Stopped, abandon, finish, stopping_on_signals
 from verdigris.cli.plan import app as plan_app
 from verdigris.cli.rollout import NoSuchFile
 from verdigris.cli.rollout import app as rollout_app
+from verdigris.cli.scan import NoDetectors, scan_command
 from verdigris.cli.schema import schema_command
 from verdigris.cli.serve import EPILOG as SERVE_EPILOG
 from verdigris.cli.serve import serve_command
@@ -38,6 +39,7 @@ from verdigris.plan.policy import InvalidPolicy
 from verdigris.plan.problems import InvalidPlan
 from verdigris.plan.settings import MissingSecret
 from verdigris.rollout.status import NoSuchRollout, RolloutError
+from verdigris.sensitive.definition import InvalidDetectors
 from verdigris.server.client import GuardUnreachable, InvalidServer
 from verdigris.server.wire import AccessDenied
 from verdigris.telemetry.sources import SourceError
@@ -57,6 +59,7 @@ app = typer.Typer(
 )
 app.command("compare")(compare_command)
 app.command("demo")(demo_command)
+app.command("scan")(scan_command)
 app.command("schema")(schema_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.add_typer(rollout_app, name="rollout")
@@ -83,6 +86,8 @@ _EXIT_OF: tuple[tuple[type[VerdigrisError], ExitCode], ...] = (
     (InvalidPlan, ExitCode.UNREADABLE),
     (CannotWrite, ExitCode.CANNOT_WRITE),
     (UnreadableInput, ExitCode.UNREADABLE),
+    (InvalidDetectors, ExitCode.UNREADABLE),
+    (NoDetectors, ExitCode.NO_INPUT),
     (SourceError, ExitCode.NO_INPUT),
     (StoreError, ExitCode.STORE),
     (Stopped, ExitCode.INTERRUPTED),

@@ -8,6 +8,7 @@ import typer
 from verdigris.comparison.document import json_schema
 from verdigris.ledger.entry_schema import json_schema as record_schema
 from verdigris.plan.document import schema_text as plan_schema_text
+from verdigris.scanning.document import json_schema as scan_schema
 from verdigris.server.wire import json_schema as rollout_schema
 
 
@@ -18,6 +19,7 @@ class Document(StrEnum):
     PLAN = "plan"
     RECORD = "record"
     ROLLOUT = "rollout"
+    SCAN = "scan"
 
 
 def schema_text(document: Document) -> str:
@@ -31,6 +33,8 @@ def schema_text(document: Document) -> str:
             return json.dumps(record_schema(), indent=2) + "\n"
         case Document.ROLLOUT:
             return json.dumps(rollout_schema(), indent=2) + "\n"
+        case Document.SCAN:
+            return json.dumps(scan_schema(), indent=2) + "\n"
 
 
 def schema_command(document: Document = typer.Argument(help="Which document.")) -> None:  # noqa: B008  # Typer's way

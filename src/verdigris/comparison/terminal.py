@@ -137,7 +137,7 @@ def exit_sentence(verdict: str) -> str:
 
 def render(comparison: Comparison, console: Console) -> None:
     """Print the comparison for a person."""
-    page = _Page(console)
+    page = Page(console)
     _verdict(page, comparison)
     _causes(page, comparison.causes)
     _findings(page, comparison.findings)
@@ -167,7 +167,7 @@ def _signed(value: float, unit: str) -> str:
     return f"{MINUS if value < 0 else '+'}{text}"
 
 
-class _Page:
+class Page:
     """Prints blocks at a readable width, in ASCII where the terminal knows nothing else."""
 
     def __init__(self, console: Console) -> None:
@@ -221,7 +221,7 @@ class _Page:
             self.hang(Text.assemble(" " * indent, short, " "), value)
 
 
-def _verdict(page: _Page, comparison: Comparison) -> None:
+def _verdict(page: Page, comparison: Comparison) -> None:
     verdict = comparison.verdict
     badge = page.text(f" {verdict.replace('_', ' ')} ", VERDICT_STYLES.get(verdict, "bold reverse"))
     page.blank()
@@ -231,7 +231,7 @@ def _verdict(page: _Page, comparison: Comparison) -> None:
         page.line(comparison.summary)
 
 
-def _causes(page: _Page, causes: Sequence[Cause]) -> None:
+def _causes(page: Page, causes: Sequence[Cause]) -> None:
     if not causes:
         return
     page.heading("Likely causes, likeliest first")
@@ -248,7 +248,7 @@ def _causes(page: _Page, causes: Sequence[Cause]) -> None:
             page.line(page.text(f"findings: {', '.join(cause.findings[:LISTED])}", "dim"), indent=4)
 
 
-def _findings(page: _Page, findings: Sequence[Finding]) -> None:
+def _findings(page: Page, findings: Sequence[Finding]) -> None:
     if not findings:
         return
     direct = [f for f in findings if f.follows_from is None]
@@ -266,7 +266,7 @@ def _findings(page: _Page, findings: Sequence[Finding]) -> None:
             page.line(f"and {len(following) - LISTED} more", indent=2)
 
 
-def _finding(page: _Page, finding: Finding) -> None:
+def _finding(page: Page, finding: Finding) -> None:
     effect, evidence, examples = finding.effect, finding.evidence, finding.examples
     severity = page.text(finding.severity.upper(), SEVERITY_STYLES.get(finding.severity, "bold"))
     page.line(severity, f"  {finding.signal} · {finding.id}")
@@ -287,7 +287,7 @@ def _finding(page: _Page, finding: Finding) -> None:
     page.facts(rows)
 
 
-def _missing(page: _Page, missing: Sequence[Missing]) -> None:
+def _missing(page: Page, missing: Sequence[Missing]) -> None:
     if not missing:
         return
     page.heading("What a PASS still lacks")
@@ -320,7 +320,7 @@ def _notes(comparison: Comparison) -> list[str]:
     return ([] if comparison.concurrent else [NOT_CONCURRENT]) + list(comparison.notes)
 
 
-def _read(page: _Page, comparison: Comparison) -> None:
+def _read(page: Page, comparison: Comparison) -> None:
     page.heading("What was read")
     for name, role in comparison.roles.items():
         amounts = (
@@ -346,7 +346,7 @@ def _read(page: _Page, comparison: Comparison) -> None:
         page.facts([("sha256", page.text(windows.sha256))])
 
 
-def _unread(page: _Page, comparison: Comparison) -> None:
+def _unread(page: Page, comparison: Comparison) -> None:
     """What of the input could not be used; silence would look like completeness."""
     reading = comparison.reading
     counts = [(number, f"refused: {reason}") for reason, number in sorted(reading.refused.items())]
@@ -367,7 +367,7 @@ def _unread(page: _Page, comparison: Comparison) -> None:
     page.section("What could not be used", sentences)
 
 
-def _next(page: _Page, comparison: Comparison) -> None:
+def _next(page: Page, comparison: Comparison) -> None:
     page.heading("What to do")
     page.line(NEXT_STEPS.get(comparison.verdict, NEXT_STEPS["BLIND"]))
     page.line(exit_sentence(comparison.verdict))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from verdigris._native import DecodeError, Limits, decode
+from verdigris._native import DecodeError, Limits, Masking, decode
 from verdigris.telemetry.sources import jaeger, zipkin
 from verdigris.telemetry.sources.documents import Kind, NotTraceData, kind_of, parse
 from verdigris.telemetry.sources.parts import Part, size_text, within
@@ -67,10 +67,19 @@ class _Body:
 
 
 class Bodies:
-    """Reads the parts of one source, in order; some are held back to be read together."""
+    """Reads the parts of one source, in order; some are held back to be read together.
 
-    def __init__(self, limits: Limits, part_bytes: int, counts: ReadCounts, report: Report) -> None:
+    Args:
+        source: its name, for what is found in it.
+        masking: None for the decoder's strict defaults.
+    """
+
+    def __init__(
+        self, limits: Limits, part_bytes: int, counts: ReadCounts, report: Report, *, source: str = "", masking: Masking | None = None
+    ) -> None:
         self._limits = limits
+        self._source = source
+        self._masking = masking
         self._part_bytes = part_bytes
         self._counts = counts
         self._report = report
@@ -194,7 +203,7 @@ class Bodies:
 
     def _decode(self, bodies: list[_Body]) -> Iterator[pa.RecordBatch]:
         try:
-            decoded = decode(_request(self._format, bodies), format=self._format, limits=self._limits)
+            decoded = decode(_request(self._format, bodies), format=self._format, limits=self._limits, masking=self._masking)
         except DecodeError as error:
             if len(bodies) > 1:
                 middle = len(bodies) // 2
@@ -209,7 +218,10 @@ class Bodies:
         counts.ends_before_start += decoded.ends_before_start
         counts.truncated_values += decoded.truncated_values
         counts.dropped_attributes += decoded.dropped_attributes
+        counts.dropped_events += decoded.dropped_events
+        counts.dropped_links += decoded.dropped_links
         counts.add_refused(decoded.refused)
+        counts.findings.add(decoded.findings, decoded.findings_uncounted, self._source)
         yield pa.record_batch(decoded)
 
     def _refusal(self, body: _Body, error: DecodeError) -> str:

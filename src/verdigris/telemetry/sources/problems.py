@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from verdigris.sensitive.findings import Tally
+
 KEPT_PROBLEMS = 100
 """Problems kept in full per reading. A broken file has millions of the same; the first ones explain it."""
 
@@ -44,8 +46,9 @@ class ReadCounts:
         refused: spans that the decoder refused, by its reason.
         ends_before_start: spans whose end lies before their start; they are handed out with duration 0.
         truncated_values: attribute values cut to the decoder's bound.
-        dropped_attributes: attributes beyond the decoder's bound.
+        dropped_attributes: attributes beyond the decoder's bound; as are dropped_events and dropped_links.
         problems: all problems, also those that were not kept in full.
+        findings: what was sensitive, by place; masked already.
     """
 
     spans: int = 0
@@ -54,7 +57,10 @@ class ReadCounts:
     ends_before_start: int = 0
     truncated_values: int = 0
     dropped_attributes: int = 0
+    dropped_events: int = 0
+    dropped_links: int = 0
     problems: int = 0
+    findings: Tally = field(default_factory=Tally)
 
     def add_refused(self, refused: Mapping[str, int]) -> None:
         """Adds what one decoded body had refused."""

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from verdigris._native import Limits
+from verdigris._native import Limits, Masking
 from verdigris.telemetry.sources.batches import merged
 from verdigris.telemetry.sources.bodies import Bodies
 from verdigris.telemetry.sources.errors import AlreadyRead, UnknownFormat, Unreadable
@@ -44,6 +44,7 @@ class Reading:
         limits: the decoder's bounds; None means its defaults.
         part_bytes: the largest line, array element or message that is read. Keep it at or below the decoder's
             `body_bytes`, which refuses what is larger.
+        masking: what is looked for and what is done with it; None means the decoder's strict defaults.
         on_progress: is told how many bytes on disk (packed, where the file is) were consumed so far, over all sources.
     """
 
@@ -53,11 +54,13 @@ class Reading:
         *,
         limits: Limits | None = None,
         part_bytes: int = PART_BYTES,
+        masking: Masking | None = None,
         on_progress: Callable[[int], None] | None = None,
     ) -> None:
         self._sources = tuple(sources)
         self._limits = limits if limits is not None else Limits()
         self._part_bytes = part_bytes
+        self._masking = masking
         self._on_progress = on_progress
         self._consumed_bytes = 0
         self._started = False
@@ -101,7 +104,7 @@ class Reading:
         with closing(opened):
             try:
                 content = unpack(self._chunks(opened.read, report), report)
-                yield from self._read_content(content, report)
+                yield from self._read_content(source, content, report)
             except Unreadable as error:
                 report(error.where, f"{error.what}; {self._unread(source, before)}")
             except UnknownFormat as error:
@@ -123,7 +126,7 @@ class Reading:
             if self._on_progress:
                 self._on_progress(self._consumed_bytes)
 
-    def _read_content(self, content: Iterator[bytes], report: Report) -> Iterator[pa.RecordBatch]:
+    def _read_content(self, source: Source, content: Iterator[bytes], report: Report) -> Iterator[pa.RecordBatch]:
         head = bytearray()
         complete = True
         for chunk in content:
@@ -137,7 +140,7 @@ class Reading:
         framing = recognise(bytes(head), complete=complete)
         content = chain((bytes(head),), content)
         del head
-        bodies = Bodies(self._limits, self._part_bytes, self.counts, report)
+        bodies = Bodies(self._limits, self._part_bytes, self.counts, report, source=source.name, masking=self._masking)
         read = {
             Framing.JSON_LINES: bodies.read_json,
             Framing.JSON_DOCUMENT: bodies.read_json,
