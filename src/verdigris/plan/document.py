@@ -5,7 +5,7 @@ text ── yaml_text ──► values, positions ── validation (fields, sca
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,6 +73,9 @@ approved and recorded stays what it is, in every version. For the same reason th
 
 GATE_WORDS: Mapping[Gate, str] = {(): "none", ONE_APPROVER: "approval"}
 """What a step's gate was before it could be more, and is still written as; `bake.gate` and `schedule.break_glass` only where they are."""
+
+TOLERANCES_ADDED_LATER = ("leaks", "leaks_more", "tolerated_leaks")
+"""Likewise for tolerances: not written out while all are as by default."""
 
 LEVELS = frozenset({"alpha", "beta"})
 """Budgets of the whole rollout, not of an operation."""
@@ -196,13 +199,18 @@ def _normalised(
         if not of[name]:
             del of[name]
     written["traffic"]["settings"] = dict(settings)
+    policies = (defaults, *(policy for _, policy in operations))
+    known = Policy()
+    later = {name for name in TOLERANCES_ADDED_LATER if all(getattr(policy, name) == getattr(known, name) for policy in policies)}
     written["objectives"] = {
-        "defaults": asdict(defaults),
-        "operations": [
-            {"match": match} | {key: value for key, value in asdict(policy).items() if key not in LEVELS} for match, policy in operations
-        ],
+        "defaults": _without(defaults, later),
+        "operations": [{"match": match} | _without(policy, later | LEVELS) for match, policy in operations],
     }
     return written
+
+
+def _without(policy: Policy, names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in asdict(policy).items() if name not in names}
 
 
 def _policy(base: Policy, given: Mapping[str, Any]) -> Policy:
