@@ -152,6 +152,7 @@ def changed(document: Any, path: tuple[str | int, ...], value: object) -> Any:
 
 NEIGHBOURS: dict[str, list[object]] = {
     "gate": ["none", "approval"],
+    "roles": ["operator", "auditor"],
     "when_worse": ["return", "freeze"],
     "without_evidence": ["hold", "return"],
     "adapter": ["envoy", "haproxy"],
