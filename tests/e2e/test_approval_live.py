@@ -62,8 +62,8 @@ def test_no_request_reaches_the_candidate_before_somebody_has_signed(tmp_path: P
                 await until(control, started.id, "rolled back", within_s=20)
             code, out, err = await verdigris(state, "audit", "verify", "--json")
             assert code == 0, out + err
-            for control in ("PCI-DSS-4.0.1:10.2.2", "PCI-DSS-4.0.1:6.5.4"):  # also from where somebody acted; author and approver are two
-                code, out, err = await verdigris(state, "audit", "control", control, "--json")
+            for asked in ("PCI-DSS-4.0.1:10.2.2", "PCI-DSS-4.0.1:6.5.4"):  # also from where somebody acted; author and approver are two
+                code, out, err = await verdigris(state, "audit", "control", asked, "--json")
                 assert [one["state"] for one in json.loads(out)["rollouts"]] == ["evidenced"], out + err
 
     asyncio.run(main())

@@ -121,8 +121,9 @@ def mean_ms(histogram: TimeHistogram) -> float:
 
 
 def _sure(evidence: StreamEvidence, threshold: float) -> float:
-    """With all instances: whether one instance or all are at fault, the fault is the service's."""
-    return min(1.0, max(0.0, evidence.with_all_instances / threshold)) ** 2
+    """With all instances, for a fault of all; what is one instance's alone does not fail the candidate, and explains no FAIL."""
+    nats = evidence.log_e if evidence.is_of_one_instance(threshold) else evidence.with_all_instances
+    return min(1.0, max(0.0, nats / threshold)) ** 2
 
 
 def _time_excess(tallies: Tallies, judged: Sequence[Judged]) -> Iterable[Excess]:

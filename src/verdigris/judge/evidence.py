@@ -48,6 +48,9 @@ PRIOR_OF = {
     Signal.NEW_OPERATION_LEAKS: 0.00001,
 }
 
+WITHOUT_ONE_MAX = 0.25
+"""One instance is at fault when the evidence without it is at most this part of the whole."""
+
 BLOCK_PRIOR_WINDOWS = 10.0
 """A stream's own dispersion between windows counts against that of all streams as this many windows would."""
 
@@ -62,6 +65,10 @@ class StreamEvidence:
     trail: tuple[float, ...]
     suspect: str | None
     """The instance without which the evidence is weakest."""
+
+    def is_of_one_instance(self, needed: float) -> bool:
+        """Whether it suffices, and hardly anything is left without one instance. More of that is only less data."""
+        return self.with_all_instances >= needed and self.log_e <= self.with_all_instances * WITHOUT_ONE_MAX
 
 
 Judged = tuple[Stream, StreamEvidence, float]

@@ -17,9 +17,6 @@ from verdigris.judge.tallies import Tallies
 from verdigris.judge.verdict import LEAKS, Cause, Effect, Evidence, Finding, Severity, Signal
 from verdigris.judge.windows import Operation
 
-WITHOUT_ONE_MAX = 0.25
-"""One instance is at fault when the evidence without it is at most this part of the whole. More is only less data."""
-
 TRUST = frozenset({Signal.NO_TRACES, Signal.UNTRACED, Signal.ORPHANS, Signal.SAMPLING})
 """Signals that speak against the telemetry, not against the candidate."""
 
@@ -35,8 +32,7 @@ def findings_of(tallies: Tallies, judged: Sequence[Judged], threshold: float, to
         stream, evidence, needed = row
         signal = stream.signal
         if evidence.log_e < needed:
-            whole = evidence.with_all_instances
-            if whole < needed or evidence.log_e > whole * WITHOUT_ONE_MAX:
+            if not evidence.is_of_one_instance(needed):
                 continue
             signal = Signal.INSTANCE
         key = (stream.operation, stream.edge, signal)
