@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -101,8 +102,9 @@ def test_problems_stop_what_moves_forward_until_a_verification_finds_none(kept: 
     assert found.problems >= 1
     said = kept.ledger.doubt or ""
     assert "problem" in said
+    plan = replace(PLAIN_PLAN, digest=hashlib.sha256(PLAIN_PLAN.canonical).hexdigest())  # the record keeps it under its name
     with pytest.raises(RecordsUnavailable, match="nothing moves except toward the baseline") as refused:
-        kept.records.submit(PLAIN_PLAN, "envoy:payments", "ann", "g1", NOW)
+        kept.records.submit(plan, "envoy:payments", "ann", "g1", NOW)
     assert "verdigris audit verify" in str(refused.value)
     size = kept.ledger.log.size
     started(kept.records)  # it waits
