@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -53,11 +54,15 @@ class Record:
         verified(self.head, keys)
         self.checkpoint = Checkpoint.parse(self.head.text)
 
-    def entries(self, start: int = 0) -> Iterator[Entry]:
-        """Every entry from an index on. Raises: InvalidEntry, InvalidTile."""
+    def entries(self) -> Sequence[Entry]:
+        """Every entry, read and opened once. Raises: InvalidEntry, InvalidTile."""
+        return self._entries
+
+    @cached_property
+    def _entries(self) -> tuple[Entry, ...]:
         size = self.checkpoint.size
-        for index, content in enumerate(read_entries(self._storage, size, min(start, size), size), start):
-            yield Entry(index, content, opened(content, self.keys)[0])
+        read = enumerate(read_entries(self._storage, size, 0, size))
+        return tuple(Entry(index, content, opened(content, self.keys)[0]) for index, content in read)
 
     def rollouts(self) -> dict[str, list[Entry]]:
         """The entries of each rollout by its id, the rollouts in the order in which they began."""
