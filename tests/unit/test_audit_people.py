@@ -48,6 +48,7 @@ from verdigris.approvals.approval import (
     SignedApproval,
     Verified,
 )
+from verdigris.approvals.gate import REVIEWERS
 from verdigris.approvals.people import KEYS_MAX, Person
 from verdigris.approvals.signing import FileSigner
 from verdigris.approvals.ssh_key import BLOB_BYTES_MAX, RSA_BITS_MAX, RSA_BITS_MIN, KeyType
@@ -56,7 +57,6 @@ from verdigris.audit import verify
 from verdigris.audit.verify import Refused, Report, check_ssh_signature, read_asked, verify_log_files
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.plan.gates import QUORUM_MAX, Role
-from verdigris.rollout.agreement import REVIEWERS
 from verdigris.rollout.kept_approvals import APPROVALS_MAX
 from verdigris.rollout.position import Position
 from verdigris.rollout.transitions import TRANSITIONS, Event, Phase

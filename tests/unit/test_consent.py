@@ -24,6 +24,7 @@ from tests.unit.signed_logs import (
 )
 from tests.unit.test_audit_people import TAMPERED, one_gives
 
+from verdigris.approvals.gate import REVIEWERS, Policy
 from verdigris.audit.erased import Erased
 from verdigris.audit.report import Facts, Heading, Items, Paragraph, Report, Table
 from verdigris.audit.report_sections import report_of
@@ -32,12 +33,11 @@ from verdigris.audit.story import GapKind, Story, tell
 from verdigris.compliance.answers import Answer, State
 from verdigris.compliance.assess import assess
 from verdigris.compliance.catalogue import control_of
-from verdigris.compliance.consent import OF_REVIEWS, REVIEWERS, Consent, Review, consent_of, reviews_of
+from verdigris.compliance.consent import OF_REVIEWS, Consent, Review, consent_of, reviews_of
 from verdigris.compliance.oscal import poam
 from verdigris.compliance.summary import properties
 from verdigris.plan.document import load_plan
 from verdigris.plan.gates import Role
-from verdigris.rollout import agreement
 from verdigris.times import NANO
 
 VERIFIERS_ALONE = {
@@ -80,7 +80,7 @@ def signed_by(told: Signed) -> list[str]:
 
 
 def test_who_reviews_is_who_the_guard_takes() -> None:
-    assert REVIEWERS == agreement.REVIEWERS
+    assert Policy.of(Role.APPROVER, Role.SECURITY, Role.AUDITOR) == REVIEWERS  # one policy, of the guard and of the audit
 
 
 def test_what_people_agreed_to_is_read_as_it_was_signed() -> None:

@@ -53,6 +53,10 @@ class Policy:
         return next((need for need in self.needs if role in need.roles), None)
 
 
+REVIEWERS = Policy.of(Role.APPROVER, Role.SECURITY, Role.AUDITOR)
+"""Who may say that a freeze was rightly overridden: anybody of these but the author and whoever did it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked. Answers to anything else are not counted. Raises: InvalidGate: on being made.

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from verdigris.approvals.approval import START, ApprovalDecision, SignedApproval, Verified, verify
 from verdigris.approvals.errors import ApprovalError
-from verdigris.approvals.gate import Granted, Policy, Question, Refused, Waiting, decide
+from verdigris.approvals.gate import REVIEWERS, Granted, Policy, Question, Refused, Waiting, decide
 from verdigris.approvals.people import InvalidPeople, People, Person, folded, read_people
 from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.statement import Statement
@@ -33,7 +33,6 @@ FORWARD = frozenset({"ready", "step passed", "approved"})
 HOLDING_BACK = frozenset({ApprovalDecision.REFUSE, ApprovalDecision.WITHDRAW})
 DECIDING_NANO = 60 * NANO
 """A guard acts on what it has read so long ago at most: what came in, ended or began within it may not have counted yet."""
-REVIEWERS = Policy.of(Role.APPROVER, Role.SECURITY, Role.AUDITOR)
 
 EvidenceOf = Callable[[str], bytes | None]
 

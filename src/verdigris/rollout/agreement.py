@@ -6,7 +6,6 @@ The rules by which a gate opens are in `approvals.gate`; this says which gate is
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import rfc8785
@@ -15,22 +14,20 @@ from verdigris.approvals.approval import START, ApprovalDecision, Verified
 from verdigris.approvals.gate import Granted, Policy, Question, Refused, Waiting, decide
 from verdigris.approvals.people import People
 from verdigris.judge.live import LiveJudgement
-from verdigris.plan.gates import Gate, Role
+from verdigris.plan.gates import Gate
 from verdigris.plan.plan import Plan
 from verdigris.rollout.position import Position
 from verdigris.rollout.transitions import Phase
 
 SHOWN_TYPE = "https://verdigris.dev/shown/v1"
 FINDINGS_SHOWN_MAX = 50
-REVIEWERS = Policy.of(Role.APPROVER, Role.SECURITY, Role.AUDITOR)
-"""Who may say that a freeze was rightly overridden: anybody of these but the author and whoever did it."""
 
 _BEFORE_ITS_STEP = frozenset({Phase.PLANNED, Phase.PREFLIGHT, Phase.WAITING_FOR_APPROVAL, Phase.WATCHING})
 
 Answer = Granted | Waiting | Refused
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shown:
     """What approvers of a step are shown. `document`: RFC 8785 JSON, which their approvals name by its digest.
 
@@ -40,11 +37,6 @@ class Shown:
     step: int
     document: bytes
     topic: str
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 in hex."""
-        return hashlib.sha256(self.document).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

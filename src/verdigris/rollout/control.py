@@ -17,11 +17,11 @@ from verdigris.approvals.approval import (
     Verified,
     verify,
 )
-from verdigris.approvals.gate import Granted, Question, Waiting, decide
+from verdigris.approvals.gate import REVIEWERS, Granted, Question, Waiting, decide
 from verdigris.approvals.people import People
 from verdigris.plan.plan import Plan
 from verdigris.plan.problems import InvalidPlan
-from verdigris.rollout.agreement import REVIEWERS, Agreed, agreed, step_meant
+from verdigris.rollout.agreement import Agreed, agreed, step_meant
 from verdigris.rollout.decisions import may_move_forward
 from verdigris.rollout.driver import Driver
 from verdigris.rollout.position import UnknownFormat
