@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -105,13 +105,7 @@ def stamp_head(authority: Authority, output: Path, state: str | None) -> int:
     with open_record(_place(state)) as record:
         stamp = stamp_by(record.head.text, authority)
         files, size = files_of(record.head, authority, stamp), record.checkpoint.size
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (output / name).write_bytes(content)
-    except OSError as error:
-        msg = f"{output} cannot be written: {error.strerror or error}"
-        raise CannotExport(msg) from error
+    _write(output, files)
     typer.echo(
         f"{output}: {', '.join(files)}; {authority.name} has stamped the head of {size} entries at {stamp.time:%Y-%m-%d %H:%M:%S} UTC"
     )
@@ -122,7 +116,7 @@ def stamp_head(authority: Authority, output: Path, state: str | None) -> int:
 def show(rollout: str | None, state: str | None, *, as_json: bool) -> int:
     """Show entries as they stand in the ledger, with what people wrote where that is still kept."""
     with open_record(_place(state)) as record:
-        entries = record.of(rollout) if rollout is not None else tuple(record.entries())
+        entries = record.of(rollout) if rollout is not None else record.entries()
         for entry in entries:
             statement = entry.statement
             details = _details(record, statement.details)
@@ -245,13 +239,7 @@ def write_oscal(rollout: str, output: Path | None, state: str | None, *, as_json
     if output is None:
         typer.echo(files["assessment-results.json"].decode(), nl=False)
     else:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                (output / name).write_bytes(content)
-        except OSError as error:
-            msg = f"{output} cannot be written: {error.strerror or error}"
-            raise CannotExport(msg) from error
+        _write(output, files)
         count = ", ".join(f"{len(assessment.of(one))} {one.value}" for one in ControlState)
         typer.echo(f"{output}: {', '.join(files)}; controls: {count}")
     finish()
@@ -303,6 +291,17 @@ def _member(name: str, entries: Sequence[Entry]) -> dict[str, object]:
         "gaps": sum(one.sequence != place for place, one in enumerate(said, 1)), "ended": ends[-1] if ends else None,
         "verdict": verdicts[-1] if verdicts else None, "first": first.index,
     }  # fmt: skip
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Raises: CannotExport."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        msg = f"{folder} cannot be written: {error.strerror or error}"
+        raise CannotExport(msg) from error
 
 
 def _review(review: Review, now_unix_s: float) -> dict[str, object]:

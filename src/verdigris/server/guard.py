@@ -295,8 +295,7 @@ def _read_canonical(canonical: bytes) -> Plan:
 def _opener(bind: str | None) -> OpenPlane:
     @contextlib.asynccontextmanager
     async def open_plane(plan: Plan) -> AsyncIterator[DataPlane]:
-        settings = resolve_secrets(plan.traffic.settings, os.environ)
-        async with open_data_plane(replace(plan, traffic=replace(plan.traffic, settings=settings)), bind=bind) as plane:
+        async with open_data_plane(_with_secrets(plan), bind=bind) as plane:
             yield plane
 
     return open_plane
@@ -304,9 +303,13 @@ def _opener(bind: str | None) -> OpenPlane:
 
 @contextlib.asynccontextmanager
 async def _open_look(plan: Plan) -> AsyncIterator[Look]:
-    settings = resolve_secrets(plan.traffic.settings, os.environ)
-    async with open_look(replace(plan, traffic=replace(plan.traffic, settings=settings))) as look:
+    async with open_look(_with_secrets(plan)) as look:
         yield look
+
+
+def _with_secrets(plan: Plan) -> Plan:
+    """Raises: MissingSecret."""
+    return replace(plan, traffic=replace(plan.traffic, settings=resolve_secrets(plan.traffic.settings, os.environ)))
 
 
 def records_url(settings: GuardSettings) -> str:
