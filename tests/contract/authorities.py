@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import strategies as st
 from tests.contract.witnesses import Answer, answering
 
 TIME_STAMPING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
@@ -143,3 +144,16 @@ class TimeStamping:
         )  # fmt: skip
         openssl("ts", "-reply", "-in", file["token"], "-token_in", "-out", file["stamp"])
         return file["stamp"].read_bytes()
+
+
+Change = Callable[[bytes], bytes]
+
+
+def changes() -> st.SearchStrategy[Change]:
+    """What becomes of bytes: others altogether, or a part of them."""
+
+    def changed(at: float, length: int, new: bytes) -> Change:
+        return lambda der: der[: int(at * len(der))] + new + der[int(at * len(der)) + length :]
+
+    anything = st.binary(max_size=300).map(lambda new: lambda _: new)
+    return st.one_of(anything, st.builds(changed, st.floats(0, 1), st.integers(0, 40), st.binary(max_size=8)))

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.clients.receiving import until
-from tests.ended_rollouts import DAY_S, KEPT_S, NOW, Guarded, emptied, end_it, ended, sha256
-from tests.postgres import postgres
+from tests.ended_rollouts import DAY_S, KEPT_S, NOW, Guarded, end_it, ended, sha256
 from tests.unit.test_plan_cli import verdigris
 
 from verdigris.ledger import evidence
@@ -31,21 +30,6 @@ from verdigris.telemetry.receiver.listeners import Addresses
 
 PASSED = NOW + KEPT_S
 LOOKS = [sha256(b"1"), sha256(b"2"), sha256(b"3")]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'rollouts.sqlite'}"
-    server: str = request.getfixturevalue("server")
-    emptied(server)
-    return server
 
 
 @pytest.fixture

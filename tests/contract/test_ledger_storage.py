@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.postgres import postgres
 from tests.unit.ledger_keys import signer
 from tests.unit.ledger_logs import ORIGIN, whole
 
@@ -16,12 +15,6 @@ from verdigris.ledger.sql_storage import LogTables
 from verdigris.ledger.storage import HeadMoved, LedgerUnavailable, LogFolder, Storage
 
 Opens = Callable[[], Storage]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
 
 
 @pytest.fixture(params=["files", "sqlite", "postgresql"])

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.ended_rollouts import emptied
-from tests.postgres import postgres
 from tests.unit.approval_people import CRUZ, MINUTE, verified
 from tests.unit.plans import PLAN
 
@@ -31,21 +29,6 @@ SAID = acts.requested("hold", "ann", "why", "here")
 
 def intended(generation: int) -> Act:
     return acts.intended("guard g1", "5 %", 5.0, generation, 0, 3.0)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'rollouts.sqlite'}"
-    server: str = request.getfixturevalue("server")
-    emptied(server)
-    return server
 
 
 @pytest.fixture

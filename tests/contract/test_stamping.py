@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tests.contract.authorities import Issuer, TimeStamping, openssl
+from tests.contract.authorities import Change, Issuer, TimeStamping, changes, openssl
 from tests.contract.test_audit_cli import PLAN, opened, started
 from tests.contract.test_timestamp import query
 from tests.contract.witnesses import Answer, answering
@@ -361,17 +359,6 @@ def test_no_flipped_bit_changes_what_a_stamp_says(authority: TimeStamping) -> No
         except (Refused, CannotTell):
             refused += 1
     assert refused > 0.95 * len(reply) * 8
-
-
-Change = Callable[[bytes], bytes]
-
-
-def changes() -> st.SearchStrategy[Change]:
-    def changed(at: float, length: int, new: bytes) -> Change:
-        return lambda der: der[: int(at * len(der))] + new + der[int(at * len(der)) + length :]
-
-    anything = st.binary(max_size=300).map(lambda new: lambda _: new)
-    return st.one_of(anything, st.builds(changed, st.floats(0, 1), st.integers(0, 40), st.binary(max_size=8)))
 
 
 @given(changes())

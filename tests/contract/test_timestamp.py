@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
@@ -11,13 +10,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from rfc3161_client import TimestampRequestBuilder, decode_timestamp_response
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from tests.contract.authorities import MEDIA, Issuer, TimeStamping, openssl
+from tests.contract.authorities import MEDIA, Change, Issuer, TimeStamping, changes, openssl
 from tests.contract.data_planes.certificates import Authority
 from tests.contract.witnesses import Answer, answering, log_in, serving
 
@@ -225,17 +223,6 @@ def test_no_part_of_one_is_one(stamped: TimeStamp) -> None:
         not_believed(stamped.der[:end], "this is no time stamp")
     not_believed(stamped.der + b"\0", "this is no time stamp")
     not_believed(bytes(STAMP_BYTES_MAX + 1), "may have")
-
-
-Change = Callable[[bytes], bytes]
-
-
-def changes() -> st.SearchStrategy[Change]:
-    def changed(at: float, length: int, new: bytes) -> Change:
-        return lambda der: der[: int(at * len(der))] + new + der[int(at * len(der)) + length :]
-
-    anything = st.binary(max_size=300).map(lambda new: lambda _: new)
-    return st.one_of(anything, st.builds(changed, st.floats(0, 1), st.integers(0, 40), st.binary(max_size=8)))
 
 
 @given(changes())

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from tests.contract.data_planes.haproxy import HaproxyHarness, haproxy_harness
-from tests.ended_rollouts import NOW, Guarded, emptied, end_it, ended, sha256
-from tests.postgres import postgres
+from tests.ended_rollouts import NOW, Guarded, end_it, ended, sha256
 from tests.unit.plans import PLAN
 from tests.unit.rollout_world import World
 from tests.unit.test_driver import SHORT, Rollout, rolled_out
@@ -42,21 +41,6 @@ from verdigris.traffic.open import Look, open_look
 
 def says(percent: float, *, committed: bool = False, generation: int | None = None) -> Split:
     return Split(Routing(percent), generation, committed, 0, 0, 0, 0)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'rollouts.sqlite'}"
-    server: str = request.getfixturevalue("server")
-    emptied(server)
-    return server
 
 
 @pytest.fixture

@@ -1,27 +1,23 @@
 """`verdigris approve`, `refuse` and `review`, and the control behind them: real signatures, a real API and records; no proxy."""
 
 import asyncio
-import io
 import json
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests import in_process
 from tests.contract.rollout_controls import ACTORS
 from tests.unit.approval_people import private, public
 
 from verdigris.approvals.approval import restored
-from verdigris.cli.main import run
 from verdigris.plan.document import load_plan
 from verdigris.plan.example import example_plan
 from verdigris.rollout.agreement import shown_for
@@ -77,19 +73,9 @@ class Guard:
         self.records.show(claim, shown_for(plan, rollout_id, step, None))
 
 
-def verdigris(*arguments: str | Path, stdin: str = "") -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a call in this process."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(out))
-        stack.enter_context(redirect_stderr(err))
-        stack.enter_context(patch.object(sys, "argv", ["verdigris", *map(str, arguments)]))
-        stack.enter_context(patch.object(sys, "stdin", io.StringIO(stdin)))
-        with pytest.raises(SystemExit) as stopped:
-            run()
-    texts = [stream.buffer.getvalue().decode() for stream in (out, err) if isinstance(stream.buffer, io.BytesIO)]
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code, texts[0], texts[1]
+def verdigris(*arguments: str | Path) -> tuple[int, str, str]:
+    """A call without a terminal."""
+    return in_process.verdigris(*arguments, stdin=b"")
 
 
 @pytest.fixture

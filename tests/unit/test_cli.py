@@ -1,22 +1,19 @@
 """The command line without a system behind it: calls, errors, exit codes, help."""
 
-import io
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import typer.main
+from tests.in_process import verdigris
 
 from verdigris.cli import compare as compare_module
 from verdigris.cli.exit_codes import ExitCode
-from verdigris.cli.main import app, run
+from verdigris.cli.main import app
 from verdigris.cli.schema import Document, schema_text
 from verdigris.comparison.recordings import Input, UnreadableInput
 from verdigris.errors import VerdigrisError
@@ -32,20 +29,6 @@ SPAN = (
     '[{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","name":"GET /x","kind":2,'
     '"startTimeUnixNano":"1790000000000000000","endTimeUnixNano":"1790000000001000000"}]}]}]}\n'
 )
-
-
-def verdigris(*arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a call in this process."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(out))
-        stack.enter_context(redirect_stderr(err))
-        stack.enter_context(patch.object(sys, "argv", ["verdigris", *map(str, arguments)]))
-        with pytest.raises(SystemExit) as stopped:
-            run()
-    texts = [stream.buffer.getvalue().decode() for stream in (out, err) if isinstance(stream.buffer, io.BytesIO)]
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code, texts[0], texts[1]
 
 
 @pytest.fixture

@@ -1,17 +1,14 @@
 """`verdigris plan` and `verdigris schema plan`: what they print and end with."""
 
-import io
 import json
-import sys
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import typer.main
+from tests import in_process
 
 from verdigris.cli import plan as plan_module
-from verdigris.cli.main import app, run
+from verdigris.cli.main import app
 from verdigris.cli.schema import Document, schema_text
 from verdigris.plan.document import BYTES_MAX, check_plan, load_plan
 from verdigris.plan.example import example_plan
@@ -19,18 +16,8 @@ from verdigris.plan.reference import reference
 
 
 def verdigris(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a call in this process."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(out))
-        stack.enter_context(redirect_stderr(err))
-        stack.enter_context(patch.object(sys, "argv", ["verdigris", *map(str, arguments)]))
-        stack.enter_context(patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))))
-        with pytest.raises(SystemExit) as stopped:
-            run()
-    texts = [stream.buffer.getvalue().decode() for stream in (out, err) if isinstance(stream.buffer, io.BytesIO)]
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code, texts[0], texts[1]
+    """A call with a standard input of its own."""
+    return in_process.verdigris(*arguments, stdin=stdin)
 
 
 @pytest.fixture

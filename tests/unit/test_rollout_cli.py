@@ -1,7 +1,6 @@
 """`verdigris rollout` against a real API with a scripted guard behind it: what is asked, what is said, exit codes, Ctrl-C."""
 
 import asyncio
-import io
 import json
 import os
 import pty
@@ -12,22 +11,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, asynccontextmanager, redirect_stderr, redirect_stdout
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import typer.main
+from tests import in_process
 from tests.contract.rollout_controls import ACTORS, ANOTHER_PLAN, PLAN, TOKEN, VIEWER_TOKEN, certificate
 from tests.scripted_control import ScriptedControl
 
 from verdigris.cli import rollout as rollout_module
 from verdigris.cli.exit_codes import ExitCode
-from verdigris.cli.main import app, run
+from verdigris.cli.main import app
 from verdigris.cli.rollout import complete_id, exit_of
 from verdigris.cli.schema import Document, schema_text
 from verdigris.judge.verdict import Outcome
@@ -103,17 +102,8 @@ def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
 
 
 def verdigris(*arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a call in this process."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(out))
-        stack.enter_context(redirect_stderr(err))
-        stack.enter_context(patch.object(sys, "argv", ["verdigris", "rollout", *map(str, arguments)]))
-        with pytest.raises(SystemExit) as stopped:
-            run()
-    texts = [stream.buffer.getvalue().decode() for stream in (out, err) if isinstance(stream.buffer, io.BytesIO)]
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code, texts[0], texts[1]
+    """A call of `verdigris rollout`."""
+    return in_process.verdigris("rollout", *arguments)
 
 
 def test_a_rollout_from_start_to_end_in_a_log(guard: Guard) -> None:

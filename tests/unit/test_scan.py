@@ -16,7 +16,7 @@ import pytest
 import typer.main
 import zstandard
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-from tests.unit.test_cli import verdigris
+from tests.in_process import verdigris
 
 from verdigris.cli import scan as scan_module
 from verdigris.cli.main import app
