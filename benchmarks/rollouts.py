@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-CASES = ("good", "healthcare", "finance", "cloud", "errors", "slow-tail", "kill-guard")
+CASES = ("good", "healthcare", "finance", "cloud", "leak", "errors", "slow-tail", "kill-guard")
 LIMIT_S = 400
 
 

@@ -393,6 +393,20 @@ fn detectors_of_the_operator_are_run() {
     let many =
         with("{\"detectors\": [{\"name\": \"digit\", \"pattern\": \"[0-9]\"}]}", &one("a", "b", &"1 ".repeat(100)));
     assert!(shows(&many, "[digit]") && !shows(&many, "1 1"));
+    assert!(shows(&with(definition, &one("a", "case.id", "see CASE%2D000018 x")), "see [case_number] x"));
+}
+
+#[test]
+fn a_detector_of_the_operator_changes_who_a_span_is_of_only_where_it_names_the_key() {
+    let detector =
+        |keys: &str| format!("{{\"detectors\": [{{\"name\": \"shop\", \"pattern\": \"shop-[0-9]+\"{keys}}}]}}");
+    let body = one("shop-1", "other", "shop-2");
+    for (keys, service_stays, other_stays) in
+        [("", true, false), (", \"keys\": [\"*\"]", true, false), (", \"keys\": [\"service.name\"]", false, true)]
+    {
+        let decoded = with(&detector(keys), &body);
+        assert_eq!((shows(&decoded, "shop-1"), shows(&decoded, "shop-2")), (service_stays, other_stays), "{keys}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 """A clinic whose candidate begins to send a card number in a URL, judged live: real bodies, the real decoder, store and judge."""
 
 import asyncio
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.clients.receiving import Span, receiving, sending
+from tests.in_process import verdigris
 from tests.scenarios.systems import BLUE, GREEN, START_UNIX_S, Deployment, Operation, changed, lines
 
 from verdigris import _native
@@ -101,6 +103,19 @@ def test_one_that_both_send_does_not(also_before: bool) -> None:  # noqa: FBT001
     assert not {f.signal for f in said.findings} & LEAKS
     assert any("Both roles send sensitive data" in note and "portal server POST /appointments: card" in note for note in said.notes)
     assert replayed(evidence, reference, Objectives()).digest() == said.digest()
+
+
+def test_a_comparison_shows_what_is_sent_as_it_looks_masked_and_which_rules_speak_of_it(tmp_path: Path) -> None:
+    for name, deployment in (("blue", BLUE), ("green", paying(GREEN, 0.3))):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(lines(deployment, requests=600, seconds=120, seed=5)))
+    _, out, _ = verdigris("compare", tmp_path / "blue.jsonl", tmp_path / "green.jsonl", "--json")
+    (finding,) = [f for f in json.loads(out)["findings"] if f["leaks"]]
+    (leak,) = finding["leaks"]
+    assert (leak["detector"], leak["position"], leak["samples"]) == ("card", "span_attribute", ["411111******1111"])
+    assert "PCI-DSS-4.0.1:3.4.1" in leak["standards"]
+    (tmp_path / "allowed.yaml").write_text("allow: [{detector: card, key: url.full, reason: numbers of a test scheme}]\n")
+    _, out, _ = verdigris("compare", tmp_path / "blue.jsonl", tmp_path / "green.jsonl", "--json", "--detectors", tmp_path / "allowed.yaml")
+    assert not [f for f in json.loads(out)["findings"] if f["leaks"]]
 
 
 def test_one_that_the_plan_tolerates_does_not() -> None:

@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from verdigris._native import Masking
 from verdigris.demo.cases import CASES, Case
 from verdigris.demo.harm import Answer, read_answers
 from verdigris.demo.processes import LOOPBACK, Processes, free_port
@@ -130,6 +131,18 @@ def test_the_insurers_new_api_is_slow_under_traffic_and_marks_whom_it_hurts(tmp_
     # Bookings are 40 %; 5 a second and the first burst of 5 are served quickly.
     assert len(hurt) == pytest.approx(0.4 * len(seen.answers) - 5 * SECONDS - 5, rel=0.3)
     assert len(well) > len(hurt)
+
+
+def test_green_of_the_shop_writes_card_numbers_that_pass_for_real_ones_into_its_spans(tmp_path: Path) -> None:
+    case = CASES["leak"]
+    of_blue, of_green = (use(case, slot, tmp_path / slot) for slot in ("blue", "green"))
+    notes = [a.value.string_value for _, span in of_green.spans for a in span.attributes if a.key == "payment.source"]
+    assert notes
+    assert all(treated is not None and treated.detectors == ["card"] for treated in Masking().treat(notes))
+    leaked = sum(answer.hurt == "leaked" for answer in of_green.answers)
+    assert leaked == pytest.approx(len(notes), abs=5)  # the load is stopped, and does not log what is under way
+    assert not any(a.key == "payment.source" for _, span in of_blue.spans for a in span.attributes)
+    assert not any(answer.hurt for answer in of_blue.answers)
 
 
 def test_green_of_the_bank_answers_what_blue_refuses(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ NO_FAULT = Behaviour("")
 
 
 def test_the_cases_that_must_be_there() -> None:
-    assert set(CASES) == {"good", "healthcare", "finance", "cloud", "errors", "slow-tail", "kill-guard"}
+    assert set(CASES) == {"good", "healthcare", "finance", "cloud", "leak", "errors", "slow-tail", "kill-guard"}
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
@@ -40,6 +40,8 @@ def test_each_end_says_what_must_be_seen() -> None:
     assert ends["cloud"].verdict is Outcome.BLIND
     assert ends["finance"].signals == {Signal.REFUSED_LESS}
     assert ends["healthcare"].cause == "eligibility"
+    assert ends["leak"].signals == {Signal.LEAK}
+    assert ends["leak"].cause == "payments"
     assert all(end.phase is None or end.phase in TERMINAL for end in ends.values())
     assert [name for name, end in ends.items() if end.phase is None] == ["kill-guard"]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from verdigris.plan import settings as settings_module
+from verdigris.plan.detectors import OwnDetector
 from verdigris.plan.document import TOLERANCES_ADDED_LATER, CheckedPlan, check_plan, evidence_kept_s, load_plan
 from verdigris.plan.example import example_plan
 from verdigris.plan.fields import DAY_S, PlanDocument, ToleranceSections, all_keys, keys_of
@@ -225,6 +226,46 @@ def test_leaks_are_tolerated_by_detector_with_a_reason_everywhere_or_in_some_ope
         assert [p.path.startswith("objectives.defaults.tolerated_leaks") for p in told] == [True], value
 
 
+def test_a_plan_brings_detectors_along() -> None:
+    plan = load_plan(written(put("masking", {"detectors": [{"name": "case_number", "pattern": "CASE-[0-9]{8}", "keys": ["case.*"]}]})))
+    assert plan.detectors == (OwnDetector("case_number", "CASE-[0-9]{8}", ("case.*",)),)
+    assert load_plan(plan.canonical.decode()) == plan
+    assert b"masking" not in load_plan(written(put("masking", {"detectors": []}))).canonical
+    assert load_plan(written(put("masking", {"detectors": []}))).digest == load_plan(SHORT).digest
+
+
+@pytest.mark.parametrize(
+    ("detectors", "path", "part"),
+    [
+        ([{"name": "a", "pattern": "x(?=y)"}], "masking.detectors[0]", "look-around"),
+        ([{"name": "a", "pattern": "x*"}], "masking.detectors[0]", "matches the empty text"),
+        ([{"name": "a", "pattern": "[a-z]"}], "masking.detectors[0]", "matches the mark"),
+        ([{"name": "email", "pattern": "x"}], "masking.detectors[0]", 'the name "email" is taken'),
+        ([{"name": "a", "pattern": "x"}, {"name": "a", "pattern": "y"}], "masking.detectors[1].name", "has this name too"),
+        ([{"name": "A", "pattern": "x"}], "masking.detectors[0].name", "the name of a detector"),
+        ([{"name": "a", "pattern": "x", "treatment": "refuse"}], "masking.detectors[0].treatment", "mask or hash or drop"),
+        ([{"name": "a", "pattern": "x", "checksum": "crc"}], "masking.detectors[0].checksum", "luhn"),
+        ([{"name": f"a{n}", "pattern": "x"} for n in range(17)], "masking.detectors", "16"),
+    ],
+)
+def test_a_detector_that_cannot_be_used_is_refused_with_its_place(detectors: list[dict[str, str]], path: str, part: str) -> None:
+    told = problems(written(put("masking", {"detectors": detectors})))
+    assert [p.path for p in told] == [path]
+    assert part in told[0].message + told[0].suggestion
+
+
+def test_a_detector_of_the_plan_can_be_tolerated_without_a_warning() -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["objectives"]["defaults"]["tolerated_leaks"] = {"case_number": "internal numbers"}
+
+    def with_it(document: dict[str, Any]) -> None:
+        change(document)
+        document["masking"] = {"detectors": [{"name": "case_number", "pattern": "CASE-[0-9]{8}"}]}
+
+    paths = [[w.path for w in check_plan(written(each)).warnings] for each in (change, with_it)]
+    assert set(paths[0]) - set(paths[1]) == {"objectives.defaults.tolerated_leaks.case_number"}
+
+
 @pytest.mark.parametrize("place", [place for place, field in all_keys(PlanDocument) if field.is_required()])
 def test_what_is_required_is_asked_for_with_an_example(place: str) -> None:
     path = place.replace("[]", ".0")
@@ -246,6 +287,7 @@ def complete(document: dict[str, Any]) -> None:
     document["schedule"]["break_glass"] = {"gate": [{"roles": ["security"]}]}
     document["objectives"]["operations"] = [{"match": "a server GET /"}]
     document["schedule"]["freezes"] = [{"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "reason": "x"}]
+    document["masking"] = {"detectors": [{"name": "case_number", "pattern": "CASE-[0-9]{8}"}]}
 
 
 @pytest.mark.parametrize(
@@ -475,7 +517,7 @@ def test_what_is_no_plan_at_all_is_told(text: str) -> None:
             "objectives.defaults.tolerated_leaks",
             {"email": "public", "emial": "public"},
             "objectives.defaults.tolerated_leaks.emial",
-            "no detector of Verdigris",
+            "neither Verdigris nor this plan",
         ),
     ],
 )

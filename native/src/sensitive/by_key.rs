@@ -19,6 +19,8 @@ const BETWEEN_MAX: usize = 8;
 const VALUE_BYTES_MAX: usize = 512;
 /// Bytes of a number or a date.
 const NUMBER_BYTES_MAX: usize = 64;
+/// Words of a pass phrase after its first one.
+pub(super) const PHRASE_WORDS_MAX: usize = 7;
 /// Bytes from which a value can be random, and bits of entropy of each byte that it then has.
 const RANDOM_BYTES_MIN: usize = 16;
 const RANDOM_ENTROPY_BITS: f64 = 3.0;
@@ -59,31 +61,44 @@ fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
     let only = |allowed: &[u8]| value.iter().all(|byte| byte.is_ascii_digit() || allowed.contains(byte));
     let short = value.len() <= NUMBER_BYTES_MAX;
-    let found = [
-        (KeyClass::CARD_CODE, Detector::CardCode, short && matches!(digits, 3 | 4) && only(b" ")),
-        (KeyClass::PIN, Detector::Pin, short && matches!(digits, 3..=12) && only(b" ")),
-        (KeyClass::CARD, Detector::Card, short && matches!(digits, 12..=19) && only(b" -.")),
-        (KeyClass::SSN, Detector::Ssn, short && only(b" -") && is_ssn(value)),
-        (KeyClass::NHS, Detector::Nhs, short && only(b" -") && mod11(value)),
-        (
-            KeyClass::NPI,
-            Detector::Npi,
-            digits == 10 && only(b"") && matches!(value[0], b'1' | b'2') && luhn(value, NPI_PREFIX),
-        ),
-        (KeyClass::IBAN, Detector::Iban, short && is_iban_like(value)),
-        (
-            KeyClass::MRN,
-            Detector::Mrn,
-            short && digits >= 3 && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_./: ".contains(byte)),
-        ),
-        (KeyClass::PHONE, Detector::Phone, short && matches!(digits, 7..=15) && only(b"+-(). /#ext")),
-        (KeyClass::BIRTH, Detector::BirthDate, digits >= 4 && short),
-        (KeyClass::AUTHORIZATION, if is_basic(value) { Detector::Basic } else { Detector::Bearer }, !is_nothing(value)),
-        (KeyClass::COOKIES | KeyClass::SESSION, Detector::Cookie, !is_nothing(value)),
-        (KeyClass::SECRET, Detector::Secret, !is_nothing(value)),
-        (KeyClass::SECRET_IF_RANDOM, Detector::Secret, is_random(value)),
-    ];
-    found.into_iter().find_map(|(wanted, detector, holds)| (class.says(wanted) && holds).then_some(detector))
+    let says = |wanted: KeyClass| class.says(wanted);
+    Some(if says(KeyClass::CARD_CODE) && short && matches!(digits, 3 | 4) && only(b" ") {
+        Detector::CardCode
+    } else if says(KeyClass::PIN) && short && matches!(digits, 3..=12) && only(b" ") {
+        Detector::Pin
+    } else if says(KeyClass::CARD) && short && matches!(digits, 12..=19) && only(b" -.") {
+        Detector::Card
+    } else if says(KeyClass::SSN) && short && only(b" -") && is_ssn(value) {
+        Detector::Ssn
+    } else if says(KeyClass::NHS) && short && only(b" -") && mod11(value) {
+        Detector::Nhs
+    } else if says(KeyClass::NPI) && is_npi(value, digits) {
+        Detector::Npi
+    } else if says(KeyClass::IBAN) && short && is_iban_like(value) {
+        Detector::Iban
+    } else if says(KeyClass::MRN) && short && digits >= 3 && is_record_number(value) {
+        Detector::Mrn
+    } else if says(KeyClass::PHONE) && short && matches!(digits, 7..=15) && only(b"+-(). /#ext") {
+        Detector::Phone
+    } else if says(KeyClass::BIRTH) && digits >= 4 && short {
+        Detector::BirthDate
+    } else if says(KeyClass::AUTHORIZATION) && !is_nothing(value) {
+        if is_basic(value) { Detector::Basic } else { Detector::Bearer }
+    } else if says(KeyClass::COOKIES | KeyClass::SESSION) && !is_nothing(value) {
+        Detector::Cookie
+    } else if says(KeyClass::SECRET) && !is_nothing(value) || says(KeyClass::SECRET_IF_RANDOM) && is_random(value) {
+        Detector::Secret
+    } else {
+        return None;
+    })
+}
+
+fn is_npi(value: &[u8], digits: usize) -> bool {
+    digits == 10 && value.len() == digits && matches!(value[0], b'1' | b'2') && luhn(value, NPI_PREFIX)
+}
+
+fn is_record_number(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_./: ".contains(byte))
 }
 
 /// The sum that the digits 80840 before the ten of an NPI add to Luhn's.
@@ -250,6 +265,11 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass) -> Option<usize> {
     let mut range = start..end.max(start);
     let inner = trimmed(&text[range.clone()]);
     range = range.start + inner.start..range.start + inner.end;
+    if class.says(KeyClass::PASSWORD) && quote.is_none() && detect(&text[range.clone()], class).is_some() {
+        range.end = phrase_end(text, range.end);
+    } else if class.says(KeyClass::BIRTH) && quote.is_none() {
+        range.end = year_end(text, range.clone());
+    }
     if matches!(kind, End::Number) && quote.is_none() {
         while range.end > range.start && !text[range.end - 1].is_ascii_digit() {
             range.end -= 1;
@@ -261,6 +281,33 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass) -> Option<usize> {
     }
     let end = range.end;
     find_value(scan, range, class).then_some(end)
+}
+
+/// Where the words end that follow the first one of a password without quotes: at what separates fields, and before the next key.
+fn phrase_end(text: &[u8], first: usize) -> usize {
+    let mut end = first;
+    for _ in 0..PHRASE_WORDS_MAX {
+        let rest = &text[end..];
+        let word = rest.iter().skip(1).take_while(|&&byte| !End::Word.is_at(byte)).count();
+        let after = rest.get(1 + word..).unwrap_or_default().trim_ascii_start();
+        let is_key = rest.get(1..=word).is_some_and(|word| word.iter().any(|byte| b"=:[".contains(byte)))
+            || matches!(after.first(), Some(b'=' | b':'));
+        if rest.first() != Some(&b' ') || word == 0 || is_key {
+            break;
+        }
+        end += 1 + word;
+    }
+    end
+}
+
+/// Where a date ends that was cut at a comma, as `Jan 31, 1980` is: after four digits, if there is no year before it.
+fn year_end(text: &[u8], range: Range<usize>) -> usize {
+    let Some(rest) = text[range.end..].strip_prefix(b",") else { return range.end };
+    let year = rest.trim_ascii_start();
+    let at = text.len() - year.len();
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let has_year = text[range.clone()].split(|byte| !byte.is_ascii_digit()).any(|run| run.len() >= 4);
+    if digits(year) == 4 && !has_year && !range.is_empty() { at + 4 } else { range.end }
 }
 
 /// A number, or if it is not one of `class` its first word: other numbers may follow it.

@@ -108,22 +108,24 @@ impl Custom {
         })
     }
 
-    fn holds_for(&self, key: &[u8]) -> bool {
-        self.keys.is_empty()
+    /// An attribute that says which instance a span is from must be named: a pattern that happens to match there would take
+    /// the telemetry of every rollout with it.
+    fn holds_for(&self, key: &[u8], identity: bool) -> bool {
+        self.keys.is_empty() && !identity
             || self.keys.iter().any(|known| match known.strip_suffix('*') {
-                Some(start) => key.starts_with(start.as_bytes()),
+                Some(start) => !identity && key.starts_with(start.as_bytes()),
                 None => key == known.as_bytes(),
             })
     }
 }
 
 /// Runs every detector of the operator's own.
-pub(super) fn find(scan: &mut Scan<'_>, key: &[u8]) {
+pub(super) fn find(scan: &mut Scan<'_>, key: &[u8], identity: bool) {
     let masking = scan.masking;
     for (number, custom) in (0..).zip(&masking.custom) {
         #[cfg(test)]
         assert!(!custom.fails, "a detector that fails, for a test");
-        if !custom.holds_for(key) {
+        if !custom.holds_for(key, identity) {
             continue;
         }
         let detector = Detector::Custom(number);

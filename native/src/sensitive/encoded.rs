@@ -1,10 +1,13 @@
-//! Values that other characters hide: percent signs, digits and letters of other scripts, characters without width, base64.
+//! Values that other characters hide: percent signs, escapes of JSON, digits and letters of other scripts, characters without
+//! width, base64.
 //!
-//! A text is read a second time with percent signs decoded (twice, because values are often encoded twice), decimal digits of
-//! all common scripts as ASCII digits, full-width letters as ASCII letters, dashes and spaces as ASCII ones, and characters
-//! without width left out. Base64 of readable text is decoded once, if it starts where its run of letters starts. Not found: values in hexadecimal, compressed, encrypted,
-//! encoded more often than that, written in words or split over several attributes.
+//! A text is read a second time with percent signs decoded (twice, because values are often encoded twice), `\u0040` and the like
+//! decoded however many backslashes they have, decimal digits of all common scripts as ASCII digits, full-width letters as ASCII
+//! letters, dashes and spaces as ASCII ones, and characters without width left out. Base64 of readable text is decoded once, if it
+//! starts where its run of letters starts. Not found: values in hexadecimal, compressed, encrypted, encoded more often than that,
+//! written in words or split over several attributes.
 
+use super::custom;
 use super::definition::Masking;
 use super::scan::{Found, Scan, find_content};
 use super::signals::Signals;
@@ -86,6 +89,7 @@ impl Reading {
             }
             changed = true;
         }
+        changed |= decode_escapes(&mut text, &mut places);
         changed |= replace_characters(&mut text, &mut places);
         changed.then_some(Self { text, places })
     }
@@ -111,6 +115,42 @@ fn decode_percent(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
             }
         }
         write += 1;
+    }
+    places[write] = places[read];
+    let changed = write < read;
+    text.truncate(write);
+    places.truncate(write + 1);
+    changed
+}
+
+/// Decodes `\u0041` in place, also with more backslashes, as JSON inside JSON has them; false if there are none. Half of a
+/// character beyond the basic plane stays as it is.
+fn decode_escapes(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
+    let (mut read, mut write) = (0, 0);
+    while read < text.len() {
+        places[write] = places[read];
+        let slashes = text[read..].iter().take_while(|&&byte| byte == b'\\').count();
+        let digits =
+            text.get(read + slashes + 1..read + slashes + 5).filter(|_| text.get(read + slashes) == Some(&b'u'));
+        let code = digits.filter(|_| slashes > 0).and_then(|digits| {
+            digits.iter().try_fold(0, |code, &digit| Some(code << 4 | char::from(digit).to_digit(16)?))
+        });
+        if let Some(character) = code.and_then(char::from_u32) {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            let from = places[read];
+            read += slashes + 5;
+            for &byte in bytes {
+                (text[write], places[write]) = (byte, from);
+                write += 1;
+            }
+        } else {
+            for _ in 0..slashes.max(1) {
+                (text[write], places[write]) = (text[read], places[read]);
+                read += 1;
+                write += 1;
+            }
+        }
     }
     places[write] = places[read];
     let changed = write < read;
@@ -159,10 +199,12 @@ fn replace_characters(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
 }
 
 /// Runs the detectors on what the text reads as, if that is something else.
-pub(super) fn find_hidden(text: &[u8], masking: &Masking, identity: bool, found: &mut Vec<Found>) {
+pub(super) fn find_hidden(text: &[u8], key: &[u8], masking: &Masking, identity: bool, found: &mut Vec<Found>) {
     let Some(Reading { text, places }) = Reading::of(text) else { return };
     let signals = Signals::of(&text);
-    find_content(&mut Scan::new(&text, masking, found, Some(&places)), signals, identity);
+    let mut scan = Scan::new(&text, masking, found, Some(&places));
+    find_content(&mut scan, signals, identity);
+    custom::find(&mut scan, key, identity);
     if signals.tokens() {
         find_base64(&text, masking, Some(&places), found);
     }
@@ -250,6 +292,8 @@ mod tests {
         assert_eq!(read("\u{ff14}\u{664}\u{1d7da}"), "442");
         assert_eq!(read("1\u{200b}2\u{2011}3\u{a0}4"), "12-3 4");
         assert_eq!(read("%zz%4"), "%zz%4");
+        assert_eq!(read(r"j\u00fcrgen\\u0040b.cd"), "j\u{fc}rgen@b.cd");
+        assert_eq!(read(r"\u00 \ud83d \\ C:\users\ufo"), r"\u00 \ud83d \\ C:\users\ufo");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What was found in one body: counts and masked samples, bounded.
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 
 use crate::limits::clip;
 
@@ -98,7 +98,18 @@ pub struct Finding {
     pub sample: String,
 }
 
+/// Detector, position, whether it is allowed, service, operation.
 type Key = (Detector, Position, bool, String, String);
+
+/// The same, to look one up without making it.
+#[derive(Hash)]
+struct KeyRef<'a>(Detector, Position, bool, &'a str, &'a str);
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        (self.0, self.1, self.2, self.3, self.4) == (key.0, key.1, key.2, &*key.3, &*key.4)
+    }
+}
 
 /// The findings of one body, in the order in which they were met first.
 #[derive(Clone, Debug, Default)]
@@ -144,12 +155,11 @@ impl Findings {
     pub(super) fn add(&mut self, pending: Pending, service: &str, operation: &str) {
         let Pending { detector, position, allowed, count, sample } = pending;
         let (service, operation) = (clip(service, NAME_BYTES), clip(operation, NAME_BYTES));
-        let key = (detector, position, allowed, service.to_owned(), operation.to_owned());
-        if let Some(&place) = self.places.get(&key) {
+        if let Some(&place) = self.places.get(&KeyRef(detector, position, allowed, service, operation)) {
             self.list[place].count += count;
         } else if self.list.len() < FINDINGS_MAX {
-            self.places.insert(key, self.list.len());
             let (service, operation) = (service.to_owned(), operation.to_owned());
+            self.places.insert((detector, position, allowed, service.clone(), operation.clone()), self.list.len());
             self.list.push(Finding { detector, position, service, operation, allowed, count, sample });
         } else {
             self.uncounted += count;

@@ -55,6 +55,8 @@ impl KeyClass {
     pub const IBAN: Self = Self(1 << 18);
     /// Not said by a key: the value was sent as a number, so it is sensitive as a whole or not at all.
     pub const NUMBER: Self = Self(1 << 19);
+    /// A secret that people make up, often of several words.
+    pub const PASSWORD: Self = Self(1 << 20);
 
     /// Whether it says any of `other`.
     #[inline]
@@ -118,16 +120,18 @@ enum At {
 use At::{Anywhere, End, Words};
 use KeyClass as K;
 
+const PASSWORD: KeyClass = KeyClass(K::SECRET.0 | K::PASSWORD.0);
+
 /// Letters of words without what separates them, where they must stand, and what they say.
 const RULES: &[(&str, At, KeyClass)] = &[
-    ("password", Anywhere, K::SECRET),
-    ("passwd", Anywhere, K::SECRET),
-    ("passphrase", Anywhere, K::SECRET),
-    ("passwort", Anywhere, K::SECRET),
-    ("motdepasse", Anywhere, K::SECRET),
-    ("contrasena", Anywhere, K::SECRET),
-    ("pwd", Words, K::SECRET),
-    ("dbpass", Words, K::SECRET),
+    ("password", Anywhere, PASSWORD),
+    ("passwd", Anywhere, PASSWORD),
+    ("passphrase", Anywhere, PASSWORD),
+    ("passwort", Anywhere, PASSWORD),
+    ("motdepasse", Anywhere, PASSWORD),
+    ("contrasena", Anywhere, PASSWORD),
+    ("pwd", Words, PASSWORD),
+    ("dbpass", Words, PASSWORD),
     ("pass", End, K::SECRET_IF_RANDOM),
     ("secret", Anywhere, K::SECRET),
     ("apikey", Anywhere, K::SECRET),
@@ -332,7 +336,7 @@ pub(super) fn classify(key: &[u8]) -> KeyClass {
     }
     if !class.is_none() && ABOUT.iter().any(|about| about.as_bytes() == words.last()) {
         class = class
-            .without(K::SECRET | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
+            .without(PASSWORD | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
     }
     class
 }
@@ -345,8 +349,8 @@ mod tests {
     fn a_key_says_what_its_words_say() {
         for (key, says) in [
             ("http.request.header.x-api-key", K::SECRET | K::SECRET_IF_RANDOM),
-            ("db.password", K::SECRET),
-            ("userPassword", K::SECRET),
+            ("db.password", PASSWORD),
+            ("userPassword", PASSWORD),
             ("app.card.cvv", K::CARD_CODE),
             ("cardCvv2", K::CARD_CODE),
             ("customer_pin", K::PIN),

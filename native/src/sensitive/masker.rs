@@ -9,7 +9,7 @@ use hashbrown::DefaultHashBuilder;
 use crate::limits::clip;
 
 use super::definition::Masking;
-use super::detector::{Detector, Shown};
+use super::detector::{Detector, Shown, is_treated};
 use super::findings::{Findings, Pending, Position, SAMPLE_BYTES};
 use super::keys::{self, KeyClass};
 use super::scan::{self, Found};
@@ -195,6 +195,10 @@ impl Masker {
             self.refuse |= resolved.refuse;
             if resolved.text == now {
                 return treated;
+            }
+            // A mark alone has nothing in it, but for a pattern of the operator's own that matches the mark of another detector.
+            if is_treated(resolved.text.as_bytes()) && !masking.has_custom() {
+                return Some(resolved.text);
             }
             signals = Signals::of(resolved.text.as_bytes());
             treated = Some(resolved.text);

@@ -90,13 +90,13 @@ pub(super) fn find(
     found: &mut Vec<Found>,
 ) {
     let mut scan = Scan::new(text, masking, found, None);
+    let identity = class.says(KeyClass::IDENTITY);
     if class.says(KeyClass::NUMBER) {
         by_key::find_whole(&mut scan, class);
         cards::find_number(&mut scan);
-        custom::find(&mut scan, key);
+        custom::find(&mut scan, key, identity);
         return;
     }
-    let identity = class.says(KeyClass::IDENTITY);
     if !identity {
         if !class.is_none() {
             by_key::find_whole(&mut scan, class);
@@ -109,12 +109,12 @@ pub(super) fn find(
         }
     }
     find_content(&mut scan, signals, identity);
-    custom::find(&mut scan, key);
+    custom::find(&mut scan, key, identity);
     if signals.tokens() {
         encoded::find_base64(text, masking, None, found);
     }
     if signals.hidden() {
-        encoded::find_hidden(text, masking, identity, found);
+        encoded::find_hidden(text, key, masking, identity, found);
     }
 }
 
@@ -163,9 +163,17 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
     }
 }
 
-/// Leaves one of the findings that one detector has inside another of its own, as when a key and a format give a value away.
+/// Leaves one of the findings that one detector has inside another of its own, as when a key and a format give a value away, and
+/// no card number among the digits of an IBAN.
 pub(super) fn drop_repeated(found: &mut Vec<Found>) {
     found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end), !found.detector.is_structural()));
+    let mut iban_end = 0;
+    found.retain(|one| {
+        if one.detector == Detector::Iban {
+            iban_end = iban_end.max(one.end);
+        }
+        one.detector != Detector::Card || one.end > iban_end
+    });
     let mut ends: Vec<(Detector, usize)> = Vec::new();
     found.retain(|one| match ends.iter_mut().find(|(detector, _)| *detector == one.detector) {
         Some((_, end)) if one.end <= *end => false,

@@ -24,6 +24,7 @@ const DOT: u16 = 1 << 11;
 const HASH: u16 = 1 << 12;
 const LETTER_M: u16 = 1 << 13;
 const TILDE: u16 = 1 << 14;
+const BACKSLASH: u16 = 1 << 15;
 
 /// Length from which a run of letters, digits, `-` and `_` may be a key, a token or base64.
 pub(super) const TOKEN_BYTES_MIN: usize = 16;
@@ -54,6 +55,7 @@ const CLASSES: [u16; 256] = {
             b'.' => DOT,
             b'#' => HASH,
             b'~' => TILDE,
+            b'\\' => BACKSLASH,
             0x80.. => BEYOND_ASCII,
             _ => 0,
         };
@@ -97,7 +99,7 @@ impl Signals {
     fn is_plain(self) -> bool {
         self.digits < NUMBER_DIGITS_MIN
             && self.longest_token < TOKEN_BYTES_MIN
-            && !self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION)
+            && !self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION | BACKSLASH)
             && !(self.has(SPACE) && self.length >= WORDS_BYTES_MIN)
     }
 
@@ -180,7 +182,7 @@ impl Signals {
 
     /// Characters that stand for others.
     pub(super) fn hidden(self) -> bool {
-        self.has(PERCENT | BEYOND_ASCII)
+        self.has(PERCENT | BEYOND_ASCII | BACKSLASH)
     }
 
     /// An IP address.

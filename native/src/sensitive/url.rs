@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memmem};
 
+use super::by_key::PHRASE_WORDS_MAX;
 use super::detector::{Detector, is_treated};
 use super::keys::KeyClass;
 use super::scan::Scan;
@@ -90,7 +91,7 @@ fn push_value(scan: &mut Scan<'_>, value: Range<usize>) {
 }
 
 /// `scheme://user:password@host`. A password may hold characters that it should not, so if there is no @ before the path, and
-/// no port after the first colon either, the @ is looked for in the path.
+/// no port after the first colon either, the @ is looked for in the path, and then behind spaces.
 fn find_credentials(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut done = 0;
@@ -106,12 +107,34 @@ fn find_credentials(scan: &mut Scan<'_>) {
         let has_port =
             memchr(b':', authority).is_none_or(|colon| authority[colon + 1..].iter().all(u8::is_ascii_digit));
         let is_bracketed = authority.first() == Some(&b'[');
-        let end = last_at(authority).or_else(|| if has_port || is_bracketed { None } else { last_at(window) });
+        let end = last_at(authority).or_else(|| {
+            if has_port || is_bracketed {
+                None
+            } else {
+                last_at(window).or_else(|| end_of_phrase(text, start, authority))
+            }
+        });
         if let Some(end) = end {
             push_credentials(scan, start, start + end);
             done = start + end;
         }
     }
+}
+
+/// The bytes up to the @ behind a password of several words. A user has no dot, which tells it from a host.
+fn end_of_phrase(text: &[u8], start: usize, authority: &[u8]) -> Option<usize> {
+    let window = &text[start..text.len().min(start + CREDENTIALS_BYTES_MAX)];
+    let user = memchr(b':', authority)?;
+    if user == 0 || authority[..user].contains(&b'.') || window.get(authority.len()) != Some(&b' ') {
+        return None;
+    }
+    let phrase =
+        window.split(|&byte| byte == b' ').take(PHRASE_WORDS_MAX + 1).map(|word| word.len() + 1).sum::<usize>();
+    let phrase = &window[..phrase.min(window.len())];
+    let end = memchr(b'@', phrase)?;
+    let is_one = !phrase[..end].iter().any(|&byte| b"\r\n\"'`<>/".contains(&byte))
+        && memmem::find(&phrase[..end], b", ").is_none();
+    (is_one && phrase.get(end + 1).is_some_and(u8::is_ascii_alphanumeric)).then_some(end)
 }
 
 /// `user:password@tcp(host)` of Go's `MySQL` driver, and `jdbc:oracle:thin:user/password@host`.

@@ -250,6 +250,7 @@ KINDS: Mapping[str, str] = {
     "guard.started": "version=version",
     "guard.stopped": "",
     "guard.recovered": "term=count",
+    "masking.set": "masking=digest detectors=count allowed=count",
     "telemetry.refused": "spans=count",
     "plan.submitted": "",
     "request": "request=request",

@@ -21,6 +21,8 @@ from verdigris.errors import VerdigrisError
 from verdigris.judge.windows import Role
 from verdigris.plan.identity import Identity, IdentityMatch
 from verdigris.plan.policy import Policy
+from verdigris.plan.yaml_text import BYTES_MAX
+from verdigris.sensitive.definition import Detectors, read_detectors
 
 EPILOG = """[bold]Examples[/]
 
@@ -35,6 +37,10 @@ EPILOG = """[bold]Examples[/]
 [bold]Exit codes[/]: 0 PASS, 1 FAIL, 2 NOT_ENOUGH_DATA, 3 BLIND, 64 wrong call, 65 unreadable input (--strict), 66 no input,
 70 internal error, 73 cannot write, 74 span store failed, 130 stopped; 69, 75, 77 and 78 are of other commands.
 """
+
+
+class NoDetectors(VerdigrisError):
+    """The file of detectors cannot be read. Safe: nothing was read, judged or scanned."""
 
 
 class CannotWrite(VerdigrisError):
@@ -54,6 +60,10 @@ def compare_command(  # noqa: PLR0917, RUF100
     candidate: Annotated[str | None, typer.Option(help="Resource attributes of the candidate's spans.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON (see: verdigris schema compare).")] = False,  # noqa: FBT002
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report: one file, no outside requests.")] = None,
+    detectors: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML: what is masked, what is allowed and why, detectors of your own (docs/scan.md)."),
+    ] = None,
     strict: Annotated[bool, typer.Option(help="An unreadable part or a refused span is an error (exit code 65).")] = False,  # noqa: FBT002
     alpha: Annotated[float, typer.Option(help="Bound on the chance that an unchanged candidate FAILs.")] = Policy().alpha,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,  # noqa: FBT002
@@ -65,8 +75,9 @@ def compare_command(  # noqa: PLR0917, RUF100
         # Known now, so not after minutes of judging.
         msg = f"there is no folder {html_file.parent} for the report"
         raise CannotWrite(msg)
+    masking = None if detectors is None else detectors_in(detectors).masking
     with ComparisonProgress(enabled=not quiet) as progress:
-        comparison = compare(judged, policy, progress, strict=strict)
+        comparison = compare(judged, policy, progress, strict=strict, masking=masking)
     if json_output:
         sys.stdout.buffer.write(to_json(comparison))
     else:
@@ -79,6 +90,17 @@ def compare_command(  # noqa: PLR0917, RUF100
 
 
 compare_command.__doc__ = (compare_command.__doc__ or "") + "\n\n" + EPILOG
+
+
+def detectors_in(file: Path) -> Detectors:
+    """What a file says is masked. Raises: NoDetectors, InvalidDetectors."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(BYTES_MAX + 1)
+    except OSError as error:
+        msg = f"{file} cannot be read: {error.strerror or error}"
+        raise NoDetectors(msg) from error
+    return read_detectors(content, str(file), os.environ)
 
 
 def inputs_of(names: list[str], baseline: str | None, candidate: str | None) -> list[Input]:

@@ -14,7 +14,7 @@ from verdigris.approvals.ssh_agent import CannotSign
 from verdigris.audit.errors import CannotExport, NoRecord, NoSuchEntry
 from verdigris.cli.approve import APPROVE_EPILOG, REFUSE_EPILOG, REVIEW_EPILOG, approve_command, refuse_command, review_command
 from verdigris.cli.audit import app as audit_app
-from verdigris.cli.compare import CannotWrite, compare_command
+from verdigris.cli.compare import CannotWrite, NoDetectors, compare_command
 from verdigris.cli.demo import demo_command
 from verdigris.cli.exit_codes import ExitCode
 from verdigris.cli.key import app as key_app
@@ -22,7 +22,7 @@ from verdigris.cli.output import Stopped, abandon, finish, stopping_on_signals
 from verdigris.cli.plan import app as plan_app
 from verdigris.cli.rollout import NoSuchFile
 from verdigris.cli.rollout import app as rollout_app
-from verdigris.cli.scan import NoDetectors, scan_command
+from verdigris.cli.scan import scan_command
 from verdigris.cli.schema import schema_command
 from verdigris.cli.serve import EPILOG as SERVE_EPILOG
 from verdigris.cli.serve import serve_command

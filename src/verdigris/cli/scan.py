@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from verdigris.cli.compare import CannotWrite, ComparisonProgress
+from verdigris.cli.compare import CannotWrite, ComparisonProgress, detectors_in
 from verdigris.cli.exit_codes import ExitCode
 from verdigris.cli.output import finish
-from verdigris.errors import VerdigrisError
-from verdigris.plan.yaml_text import BYTES_MAX
 from verdigris.scanning import terminal
 from verdigris.scanning.document import Scan, to_json
 from verdigris.scanning.sarif import scan_sarif
 from verdigris.scanning.scan import scan
-from verdigris.sensitive.definition import Detectors, default_detectors, read_detectors
+from verdigris.sensitive.definition import default_detectors
 
 EPILOG = """[bold]Examples[/]
 
@@ -32,10 +30,6 @@ EPILOG = """[bold]Examples[/]
 [bold]Exit codes[/]: 0 nothing found, 1 something found, 64 wrong call, 65 nothing found and not everything could be read, or a
 definition of detectors that cannot be used, 66 no input, 70 internal error, 73 cannot write, 130 stopped; others are of other commands.
 """
-
-
-class NoDetectors(VerdigrisError):
-    """The file of detectors cannot be read. Safe: nothing was scanned."""
 
 
 def scan_command(  # noqa: PLR0917, RUF100
@@ -65,7 +59,7 @@ def scan_command(  # noqa: PLR0917, RUF100
         # Known now, so not after minutes of reading.
         msg = f"there is no folder {sarif.parent} for the SARIF log"
         raise CannotWrite(msg)
-    wanted = default_detectors() if detectors is None else _read(detectors)
+    wanted = default_detectors() if detectors is None else detectors_in(detectors)
     with ComparisonProgress(enabled=not quiet) as progress:
         result = scan(inputs, wanted, progress, literals_count=literals)
     if json_output:
@@ -87,16 +81,6 @@ def _exit_code(result: Scan, *, unreadable_is_told: bool) -> ExitCode:
     if result.found:
         return ExitCode.FAIL
     return ExitCode.PASS if result.reading.complete or unreadable_is_told else ExitCode.UNREADABLE
-
-
-def _read(file: Path) -> Detectors:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(BYTES_MAX + 1)
-    except OSError as error:
-        msg = f"{file} cannot be read: {error.strerror or error}"
-        raise NoDetectors(msg) from error
-    return read_detectors(content, str(file), os.environ)
 
 
 def _write_sarif(result: Scan, file: Path) -> None:

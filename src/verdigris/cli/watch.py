@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from verdigris.comparison.terminal import SEVERITY_STYLES, VERDICT_STYLES, moment, plural, shorten, visible
+from verdigris.comparison.terminal import SEVERITY_STYLES, VERDICT_STYLES, leak_text, moment, plural, shorten, visible
 from verdigris.rollout.status import EvidenceStatus, FindingStatus, MissingStatus, RoleStatus, RolloutEvent, RolloutStatus
 from verdigris.rollout.transitions import TERMINAL, Phase
 
@@ -24,6 +24,7 @@ WIDE = 100
 
 EVIDENCE_LISTED = 8
 FINDINGS_LISTED = 6
+LEAKS_LISTED = 3
 MISSING_LISTED = 4
 NOTES_LISTED = 4
 EVENTS_LISTED = 5
@@ -274,6 +275,8 @@ def _findings(sheet: _Sheet, findings: Sequence[FindingStatus]) -> None:
         severity = sheet.text(finding.severity.upper(), SEVERITY_STYLES.get(finding.severity, "bold"), 12)
         where = sheet.text(f" {finding.signal} · {shorten(finding.service, 40)}: ", "bold")
         sheet.hang(Text("  "), Text.assemble(severity, where, sheet.text(finding.sentence)))
+        for leak in finding.leaks[:LEAKS_LISTED]:
+            sheet.hang(Text("    "), sheet.text(leak_text(leak), "dim"))
     if len(findings) > FINDINGS_LISTED:
         sheet.line(f"  and {len(findings) - FINDINGS_LISTED} more: verdigris rollout status --json")
 

@@ -16,6 +16,7 @@ from verdigris.judge.tallies import OperationTally, RoleTally, Tallies, TimeHist
 from verdigris.judge.verdict import Effect, Evidence, Finding, Judgement, Missing, Signal
 from verdigris.judge.windows import Operation, Role, Windows
 from verdigris.plan.policy import Policy
+from verdigris.sensitive.findings import Leak, joined
 from verdigris.telemetry.store import ExampleSpan, Unassigned
 
 OPERATIONS_MAX = 150
@@ -43,7 +44,7 @@ def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies
         summary=judgement.summary,
         concurrent=judgement.concurrent,
         alpha=policy.alpha,
-        findings=tuple(_finding(f, examples[f.id]) for f in judgement.findings),
+        findings=tuple(_finding(f, examples[f.id], _leaks(recordings, f)) for f in judgement.findings),
         causes=tuple(
             doc.Cause(rank, c.service, c.operation, c.share, c.why, c.findings, telling_attributes(recordings, tallies, c, policy))
             for rank, c in enumerate(judgement.causes, 1)
@@ -69,7 +70,7 @@ def _number(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _finding(finding: Finding, examples: doc.Examples) -> doc.Finding:
+def _finding(finding: Finding, examples: doc.Examples, leaks: tuple[Leak, ...]) -> doc.Finding:
     effect, evidence = finding.effect, finding.evidence
     return doc.Finding(
         finding.id, finding.signal.value, finding.severity.value, finding.service, finding.operation, finding.edge,
@@ -80,7 +81,17 @@ def _finding(finding: Finding, examples: doc.Examples) -> doc.Finding:
         finding.sentence,
         finding.follows_from,
         examples,
+        leaks,
     )  # fmt: skip
+
+
+def _leaks(recordings: Sequence[Recording], finding: Finding) -> tuple[Leak, ...]:
+    """What the finding says is sent, as it looked masked in the recordings that have the candidate in them."""
+    if finding.operation is None:
+        return ()
+    tallies = [r.counts.findings for r in recordings if r.source.match(Role.CANDIDATE) is not None]
+    place = (finding.operation.service, finding.operation.name)
+    return tuple(joined([tally.leak(word, *place) for tally in tallies]) for word in finding.leaks)
 
 
 def _examples(recordings: Sequence[Recording], findings: Sequence[Finding]) -> dict[str, doc.Examples]:

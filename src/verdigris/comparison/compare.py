@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from verdigris._native import Masking
 from verdigris.comparison.assemble import assemble
 from verdigris.comparison.document import Comparison
 from verdigris.comparison.recordings import Input, read
@@ -32,12 +33,14 @@ class Progress(Protocol):
         """The judge is at work; what follows takes seconds."""
 
 
-def compare(inputs: Sequence[Input], policy: Policy, progress: Progress, *, strict: bool = False) -> Comparison:
-    """Judge the candidate in these inputs against the baseline in them.
+def compare(
+    inputs: Sequence[Input], policy: Policy, progress: Progress, *, strict: bool = False, masking: Masking | None = None
+) -> Comparison:
+    """Judge the candidate in these inputs against the baseline in them. `masking`: None for the decoder's strict defaults.
 
     Raises: SourceError: nothing to read. UnreadableInput: `strict`, and a part cannot be read. StoreError.
     """
-    with read(inputs, strict=strict, on_total=progress.reading, on_read=progress.read) as recordings:
+    with read(inputs, strict=strict, masking=masking, on_total=progress.reading, on_read=progress.read) as recordings:
         progress.summarising(sum(r.counts.spans for r in recordings))
         made = [w for r in recordings if (w := r.windows(progress.summarised)) is not None]
         windows = merge(made) if made else Windows(WINDOW_S, ())

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from verdigris.judge.verdict import Effect, Evidence
 from verdigris.judge.windows import Edge, Operation
+from verdigris.sensitive.findings import Leak
 
 SCHEMA = "https://verdigris.dev/compare/v1"
 
@@ -26,7 +27,8 @@ class Examples:
 class Finding:
     """One thing that is wrong: what, where, how much, how sure, in a plain sentence.
 
-    `follows_from` names the service of the cause when this is only what its callers feel of it.
+    `follows_from` names the service of the cause when this is only what its callers feel of it. `leaks`: what is sent that should
+    not be, with masked samples.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Finding:
     sentence: str
     follows_from: str | None
     examples: Examples
+    leaks: tuple[Leak, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -350,6 +350,7 @@ def _finding_facts(finding: Finding) -> Markup:
             ("Difference", terminal.difference(effect)),
             ("Evidence", f"{evidence.log_e:.1f} nats; a finding from {evidence.threshold:.1f} nats on"),
             ("Requests", f"{evidence.baseline_requests:,} baseline, {evidence.candidate_requests:,} candidate"),
+            *(("Sent", terminal.leak_text(leak)) for leak in finding.leaks),
         ),
     )
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from verdigris._native import Masking
 from verdigris.errors import VerdigrisError
 from verdigris.judge.attributes import AttributeCounts
 from verdigris.judge.windows import Edge, Operation, Role, Windows, merge
@@ -117,13 +118,19 @@ class Recording:
 
 @contextmanager
 def read(
-    inputs: Sequence[Input], *, strict: bool, on_total: Callable[[int | None], None], on_read: Callable[[int], None]
+    inputs: Sequence[Input],
+    *,
+    strict: bool,
+    on_total: Callable[[int | None], None],
+    on_read: Callable[[int], None],
+    masking: Masking | None = None,
 ) -> Iterator[list[Recording]]:
     """Read all inputs into a store in a temporary folder that is gone afterwards.
 
     Args:
         strict: an unreadable part is an error, not a count.
         on_total: told the bytes on disk of all inputs, or None when that cannot be known; on_read: bytes read so far.
+        masking: what is looked for and what is done with it; None means the decoder's strict defaults.
     Raises: UnreadableInput, SourceError, StoreError.
     """
     readings: list[Reading] = []
@@ -132,7 +139,7 @@ def read(
     def progress(bytes_of_this: int) -> None:
         on_read(done + bytes_of_this)
 
-    readings = [Reading(expand(source.names), on_progress=progress) for source in inputs]
+    readings = [Reading(expand(source.names), on_progress=progress, masking=masking) for source in inputs]
     totals = [reading.total_bytes for reading in readings]
     on_total(sum(t for t in totals if t is not None) if None not in totals else None)
     with ExitStack() as stack:

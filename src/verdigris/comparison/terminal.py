@@ -16,6 +16,7 @@ from rich.text import Text
 from verdigris.comparison.document import Attribute, Cause, Comparison, Finding, Missing, RoleSummary
 from verdigris.judge.verdict import Effect
 from verdigris.judge.windows import Operation
+from verdigris.sensitive.findings import Leak
 
 HEADLINES = {
     "PASS": "The candidate is no worse than the baseline, within the tolerances.",
@@ -284,7 +285,15 @@ def _finding(page: Page, finding: Finding) -> None:
     ]
     for name, traces in (("candidate", examples.candidate), ("baseline", examples.baseline)):
         rows += [("e.g. trace", page.text(f"{shorten(visible(trace), 48)} ({name})")) for trace in traces[:2]]
+    rows += [("sent", page.text(leak_text(leak))) for leak in finding.leaks]
     page.facts(rows)
+
+
+def leak_text(leak: Leak) -> str:
+    """What is sent that should not be, how it looks masked, and which rules speak of it."""
+    samples = f": {', '.join(visible(sample) for sample in leak.samples)}" if leak.samples else ""
+    rules = f" ({', '.join(leak.standards)})" if leak.standards else ""
+    return f"{leak.detector} in {leak.position}{samples}{rules}"
 
 
 def _missing(page: Page, missing: Sequence[Missing]) -> None:

@@ -97,6 +97,19 @@ _CASES = (
         expected=Expected(_BACK, Outcome.BLIND),
     ),
     Case(
+        name="leak",
+        title="card numbers in the telemetry",
+        story=(
+            "Green's payments writes the payer's card number into an attribute of its spans, for debugging. Nothing fails or is slow. "
+            "The numbers are masked before anything is stored; that only green sends them is a reason to go back."
+        ),
+        hurt_means="paid, and their card number was sent to telemetry",
+        system=SHOP,
+        blue=_SHOP,
+        green=Behaviour("7.3.0", at="payments", card_in_spans=True),
+        expected=Expected(_BACK, Outcome.FAIL, frozenset({Signal.LEAK}), cause="payments"),
+    ),
+    Case(
         name="errors",
         title="errors from 0.1 % to 3 %",
         story="Green's scheduling fails 3 % of its requests with 503; blue fails 0.1 %.",

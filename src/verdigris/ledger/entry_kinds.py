@@ -27,6 +27,8 @@ class Kind(StrEnum):
     GUARD_STARTED = "guard.started"
     GUARD_STOPPED = "guard.stopped"
     GUARD_RECOVERED = "guard.recovered"
+    MASKING_SET = "masking.set"
+    """What a guard masks from now on: its definition is evidence, with the exceptions and their reasons."""
     TELEMETRY_REFUSED = "telemetry.refused"
     PLAN_SUBMITTED = "plan.submitted"
     REQUEST = "request"
@@ -121,6 +123,7 @@ KINDS: Mapping[Kind, Mapping[str, Field]] = MappingProxyType({
     Kind.GUARD_STARTED: {"version": Field(Type.VERSION)},
     Kind.GUARD_STOPPED: {},
     Kind.GUARD_RECOVERED: {"term": _COUNT},
+    Kind.MASKING_SET: {"masking": _DIGEST_FIELD, "detectors": _COUNT, "allowed": _COUNT},
     Kind.TELEMETRY_REFUSED: {"spans": _COUNT},
     Kind.PLAN_SUBMITTED: {},
     Kind.REQUEST: {"request": _word("hold", "resume", "abort", "commit")},

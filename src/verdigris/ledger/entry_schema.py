@@ -20,6 +20,7 @@ MEANINGS: Mapping[Kind, str] = MappingProxyType({
     Kind.GUARD_STARTED: "A guard of this version was started.",
     Kind.GUARD_STOPPED: "A guard was stopped.",
     Kind.GUARD_RECOVERED: "A guard acts on a rollout on which somebody acted before; `term` numbers those who did.",
+    Kind.MASKING_SET: "A guard masks this from now on: the definition, with so many detectors beside the decoder's own, and exceptions.",
     Kind.TELEMETRY_REFUSED: "So many spans of a sender were refused.",
     Kind.PLAN_SUBMITTED: "A plan was submitted; the rollout begins.",
     Kind.REQUEST: "A person asked for something.",

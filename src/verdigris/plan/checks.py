@@ -9,8 +9,8 @@ from typing import Protocol
 
 from pydantic_core import PydanticCustomError
 
-from verdigris.plan.detectors import DETECTORS
-from verdigris.plan.fields import EnvironmentSection, NeedSection, StepSection, ToleranceSections, TrafficSection
+from verdigris.plan.detectors import DETECTORS, OwnDetector
+from verdigris.plan.fields import DetectorSection, EnvironmentSection, NeedSection, StepSection, ToleranceSections, TrafficSection
 from verdigris.plan.gates import Role, asked_twice
 from verdigris.plan.plan import Setting
 from verdigris.plan.problems import Path
@@ -246,10 +246,12 @@ def objectives(parts: Parts, problem: Tell, warning: Tell) -> None:
     """Patterns of operations can match, and each says something new."""
     if parts.objectives is None:
         return
-    _tolerated_leaks(("objectives", "defaults"), parts.objectives.defaults, warning)
+    own = () if parts.masking is None else parts.masking.detectors
+    known = dict.fromkeys((*DETECTORS, *(detector.name for detector in own)))
+    _tolerated_leaks(("objectives", "defaults"), parts.objectives.defaults, known, warning)
     seen: dict[str, int] = {}
     for index, operation in enumerate(parts.objectives.operations):
-        _tolerated_leaks(("objectives", "operations", index), operation, warning)
+        _tolerated_leaks(("objectives", "operations", index), operation, known, warning)
         path: Path = ("objectives", "operations", index, "match")
         words = operation.match.split(" ")
         if operation.match in seen:
@@ -265,15 +267,35 @@ def objectives(parts: Parts, problem: Tell, warning: Tell) -> None:
             warning(path, "nothing is different here from objectives.defaults", "give at least one tolerance, or remove it")
 
 
-def _tolerated_leaks(path: Path, section: ToleranceSections, warning: Tell) -> None:
-    """Detectors of the operator's own are in the guard's settings, which are not at hand here."""
+def _tolerated_leaks(path: Path, section: ToleranceSections, known: Mapping[str, object], warning: Tell) -> None:
+    """The guard's settings may have detectors too; they are not at hand here."""
     for detector in section.tolerated_leaks or ():
-        if detector not in DETECTORS:
+        if detector not in known:
             warning(
-                (*path, "tolerated_leaks", detector), "no detector of Verdigris has this name: it counts only if the guard's settings do",
-                _known(detector, dict.fromkeys(DETECTORS)), at_key=True,
+                (*path, "tolerated_leaks", detector),
+                "neither Verdigris nor this plan has a detector of this name: it counts only if the guard's settings do",
+                _known(detector, known), at_key=True,
             )  # fmt: skip
 
 
-CHECKS: Sequence[Callable[[Parts, Tell, Tell], None]] = (roles, traffic, steps, gates, times, schedule, retention, objectives)
+def masking(parts: Parts, problem: Tell, _warning: Tell) -> None:
+    """The decoder takes each detector, and none has the name of another."""
+    if parts.masking is None:
+        return
+    seen: dict[str, int] = {}
+    for index, detector in enumerate(parts.masking.detectors):
+        path: Path = ("masking", "detectors", index)
+        if detector.name in seen:
+            problem((*path, "name"), f"detectors[{seen[detector.name]}] has this name too", "give each a name of its own")
+        elif why := own_detector(detector).refusal():
+            problem(path, why, "correct it as said; docs/masking.md shows detectors that work")
+        seen.setdefault(detector.name, index)
+
+
+def own_detector(section: DetectorSection) -> OwnDetector:
+    """The value of a section."""
+    return OwnDetector(section.name, section.pattern, tuple(section.keys), section.checksum, section.treatment)
+
+
+CHECKS: Sequence[Callable[[Parts, Tell, Tell], None]] = (roles, traffic, steps, gates, times, schedule, retention, objectives, masking)
 """All checks. Each tells problems to its second argument, and warnings to its third."""

@@ -11,12 +11,13 @@ from typing import Any
 
 import rfc8785
 
-from verdigris.plan.checks import CHECKS
+from verdigris.plan.checks import CHECKS, own_detector
 from verdigris.plan.fields import (
     EVIDENCE_KEPT,
     BreakGlassSection,
     EnvironmentSection,
     FreezeSection,
+    MaskingSection,
     NeedSection,
     PlanDocument,
     RetentionSection,
@@ -66,7 +67,7 @@ __all__ = [
 
 SCHEMA = "https://verdigris.dev/plan/v1"
 
-ADDED_LATER: Mapping[str, type[Section]] = {"retention": RetentionSection}
+ADDED_LATER: Mapping[str, type[Section]] = {"retention": RetentionSection, "masking": MaskingSection}
 """Sections that plans did not have from the beginning. Where one is as by default it is not written out: the digest under which a plan was
 approved and recorded stays what it is, in every version. For the same reason their defaults may not change.
 """
@@ -182,6 +183,7 @@ def _plan(document: PlanDocument) -> Plan:
         canonical=canonical,
         digest=hashlib.sha256(canonical).hexdigest(),
         retention=Retention(document.retention.evidence),
+        detectors=tuple(map(own_detector, document.masking.detectors)),
     )  # fmt: skip
 
 

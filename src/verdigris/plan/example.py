@@ -142,6 +142,14 @@ schedule:                         # times have an offset from UTC
 
 retention:
   evidence: 365d                  # then looks, judgements, reasons and names are erased; the ledger stays. HIPAA: 2192d
+
+masking:                          # beside what the guard masks anyway, as long as the evidence is kept
+  detectors:
+    - name: case_number
+      pattern: CASE-[0-9]{{8}}      # matched in linear time: no look-around, no references
+      keys: [case.*, http.route]  # left out: in every text
+      checksum: none              # or luhn, mod97, mod11
+      treatment: mask             # or hash, drop
 """
 
 

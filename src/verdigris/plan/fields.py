@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
+from verdigris.plan.detectors import CHECKSUMS, TREATMENTS
 from verdigris.plan.gates import ASKABLE, ONE_APPROVER, QUORUM_MAX
 from verdigris.plan.plan import FastPath, Observation, Otherwise, Retention, WhenWorse
 from verdigris.plan.policy import Policy
@@ -26,6 +27,8 @@ OPERATIONS_MAX = 200
 FREEZES_MAX = 100
 NEEDS_MAX = len(ASKABLE)
 LEAKS_MAX = 64
+OWN_DETECTORS_MAX = 16
+DETECTOR_KEYS_MAX = 64
 DAY_S = 86400
 
 _LINE = r"[^\n\t]+"
@@ -46,6 +49,8 @@ Pattern = Annotated[str, Text("v2*", 256, _LINE, "a pattern")]
 OPERATION = Text("portal server GET *", 500, _LINE, "a pattern of service, kind and name")
 OperationPattern = Annotated[str, OPERATION]
 DetectorName = Annotated[str, Text("email", 32, r"[a-z][a-z0-9_]*", "the name of a detector: a-z, 0-9 and _")]
+DetectorPattern = Annotated[str, Text("CASE-[0-9]{8}", 512, _LINE, "a regular expression")]
+DetectorKey = Annotated[str, Text("case.*", 512, _LINE, "the key of an attribute")]
 HostPort = Annotated[str, Address("10.0.0.12:8080")]
 Ratio = Annotated[float, Number(Bounds(1, 1000), "1.1")]
 Difference = Annotated[float, Share(_SHARE, "0.05%")]
@@ -378,6 +383,38 @@ class ScheduleSection(Section):
     )
 
 
+class DetectorSection(Section):
+    """Something that is masked wherever it is found, because the decoder's own detectors do not know it."""
+
+    name: DetectorName = Field(description="Its name, which findings and `tolerated_leaks` have.", examples=["case_number"])
+    pattern: DetectorPattern = Field(
+        description="A regular expression that is matched in linear time: look-around and back references do not exist.",
+        examples=["CASE-[0-9]{8}"],
+    )
+    keys: Annotated[list[DetectorKey], Field(max_length=DETECTOR_KEYS_MAX)] = Field(
+        [],
+        description="The attributes it holds for, `*` at the end for any rest; left out: every text. Attributes that say which instance a "
+        "span is from must be named without `*`.",
+        examples=[["case.*"]],
+    )
+    checksum: Annotated[str, Choice(CHECKSUMS)] = Field("none", description="What must hold of a match.", examples=["luhn"])
+    treatment: Annotated[str, Choice(TREATMENTS)] = Field(
+        "mask",
+        description="What is done with it: the name in its place, a keyed hash (the key is the guard's), or the whole text goes.",
+        examples=["mask"],
+    )
+
+
+class MaskingSection(Section):
+    """What is masked beside that which the guard masks anyway, in everything that the guard takes in."""
+
+    detectors: Annotated[list[DetectorSection], Field(max_length=OWN_DETECTORS_MAX)] = Field(
+        [],
+        description="Detectors of your own. They hold from the submission of the plan for as long as its evidence is kept.",
+        examples=[[{"name": "case_number", "pattern": "CASE-[0-9]{8}"}]],
+    )
+
+
 class RetentionSection(Section):
     """What is kept of the rollout after its end, and how long."""
 
@@ -416,6 +453,11 @@ class PlanDocument(Section):
     )
     retention: RetentionSection = Field(
         RetentionSection.model_validate({}), description="What is kept after its end.", examples=[{"evidence": "365d"}]
+    )
+    masking: MaskingSection = Field(
+        MaskingSection.model_validate({}),
+        description="What is masked beside the guard's own.",
+        examples=[{"detectors": [{"name": "case_number", "pattern": "CASE-[0-9]{8}"}]}],
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from verdigris.plan.detectors import OwnDetector
 from verdigris.plan.gates import Gate
 from verdigris.plan.identity import Identity, IdentityMatch
 from verdigris.plan.objectives import Objectives
@@ -162,6 +163,8 @@ class Plan:
     canonical: bytes
     digest: str
     retention: Retention = Retention()
+    detectors: tuple[OwnDetector, ...] = ()
+    """What is masked beside that which the guard masks anyway, from the submission for as long as the evidence is kept."""
 
     def gate_before(self, step: int) -> Gate:
         """Who must agree before a step; the number of steps stands for the switch."""

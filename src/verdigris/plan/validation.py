@@ -16,6 +16,7 @@ from verdigris.plan.fields import (
     BakeSection,
     ChangeSection,
     EnvironmentSection,
+    MaskingSection,
     ObjectivesSection,
     ObserveSection,
     PlanDocument,
@@ -60,6 +61,7 @@ class Parts:
     bake: BakeSection | None = None
     schedule: ScheduleSection | None = None
     retention: RetentionSection | None = None
+    masking: MaskingSection | None = None
     document: PlanDocument | None = None
     """All of it, if each part could be read."""
 
@@ -87,7 +89,7 @@ class Validation:
         parts.change, parts.baseline, parts.candidate = given.get("change"), given.get("baseline"), given.get("candidate")
         parts.traffic, parts.objectives, parts.policy = given.get("traffic"), given.get("objectives"), given.get("policy")
         parts.observe, parts.bake, parts.schedule = given.get("observe"), given.get("bake"), given.get("schedule")
-        parts.retention = given.get("retention")
+        parts.retention, parts.masking = given.get("retention"), given.get("masking")
         if document is not None:
             parts.steps, parts.steps_complete = list(enumerate(document.steps)), True
         elif isinstance(steps := value.get("steps"), list):

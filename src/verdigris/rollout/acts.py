@@ -23,6 +23,13 @@ def submitted(plan: Plan, actor: str, origin: str) -> Act:
     return Act(Kind.PLAN_SUBMITTED, actor, text, {"digest": plan.digest}, {}, based_on=(plan.digest,), origin=origin)
 
 
+def masking_set(guard: str, definition: str, detectors: int, allowed: int) -> Act:
+    """What a guard masks from now on. `definition`: digest of what says it; beside the decoder's own detectors, and with exceptions."""
+    text = f"masked is what the decoder knows, {detectors} detectors more, and not what {allowed} exceptions let pass"
+    values: dict[str, Value] = {"masking": definition, "detectors": detectors, "allowed": allowed}
+    return Act(Kind.MASKING_SET, guard, text, values, values, (definition,))
+
+
 def requested(request: str, actor: str, reason: str, origin: str) -> Act:
     """A person asked to hold, resume, abort or commit."""
     return Act(Kind.REQUEST, actor, f"asked to {request}: {reason}" if reason else f"asked to {request}", {"request": request},

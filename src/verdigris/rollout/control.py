@@ -53,17 +53,21 @@ class GuardControl:
         read_canonical: Callable[[bytes], Plan],
         people: Callable[[], People] = People,
         origin: str = HERE,
+        why_not: Callable[[Plan], str | None] = lambda _plan: None,
     ) -> None:
         """`read_text` reads what people write, and raises InvalidPlan; `read_canonical` reads what the records keep.
 
-        `people`: who may sign something, as they are known now. `origin`: from where is asked.
+        `people`: who may sign something, as they are known now. `origin`: from where is asked. `why_not`: why this guard cannot do
+        what a plan needs; None if it can.
         """
         self._records, self._acting, self._read_text, self._read_canonical = records, acting, read_text, read_canonical
-        self._people, self._origin = people, origin
+        self._people, self._origin, self._why_not = people, origin, why_not
 
     def asked_from(self, origin: str) -> "GuardControl":
         """The same control for somebody who asks from there."""
-        return GuardControl(self._records, self._acting, self._read_text, self._read_canonical, self._people, origin)
+        return GuardControl(
+            self._records, self._acting, self._read_text, self._read_canonical, self._people, origin, self._why_not
+        )  # fmt: skip
 
     async def start(self, plan_text: str, actor: str, *, break_glass: bool = False) -> RolloutStatus:
         """Submit a plan and begin."""
@@ -77,6 +81,9 @@ class GuardControl:
                 else ("the plan names nobody who may override it (schedule.break_glass)")
             )
             msg = f"a freeze holds ({freeze.reason}); nothing was started. Start it after the freeze; in an emergency {way}"
+            raise RolloutError(msg)
+        if why := self._why_not(plan):
+            msg = f"this guard cannot mask what the plan wants to be masked: {why}. Nothing was started"
             raise RolloutError(msg)
         await self._somebody_can_agree(plan)
         made = await asyncio.to_thread(self._records.submit, plan, subject_of(plan), actor, self._acting.guard, now, self._origin)

@@ -27,6 +27,8 @@ from verdigris.judge.verdict import Outcome
 from verdigris.ledger import evidence
 from verdigris.ledger.entry_kinds import Kind, Value
 from verdigris.ledger.ledger import Ledger
+from verdigris.plan.detectors import OwnDetector
+from verdigris.plan.document import evidence_kept_s
 from verdigris.plan.plan import Plan
 from verdigris.rollout import acts, at_rest, erasing, journal, kept_approvals
 from verdigris.rollout.agreement import Shown
@@ -64,6 +66,7 @@ _ROLLOUTS = sa.Table(
     sa.Column("term", sa.BigInteger, nullable=False),
     sa.Column("guard", sa.String(200), nullable=False),
     sa.Column("heard_unix_s", sa.Float, nullable=False),
+    sa.Column("detectors", sa.Text),
 )  # fmt: skip
 _GENERATIONS = sa.Table(
     "verdigris_generations", _METADATA,
@@ -183,7 +186,7 @@ class Records:
                 _ROLLOUTS.insert().values(
                     id=made, subject=subject, name=plan.name, digest=plan.digest, plan=plan.canonical, started_unix_s=now_unix_s,
                     position=_position_text(Position(since_unix_s=now_unix_s)), generation=generation, term=0, guard=guard,
-                    heard_unix_s=0.0,
+                    heard_unix_s=0.0, detectors=json.dumps([asdict(one) for one in plan.detectors]) if plan.detectors else None,
                 )
             )  # fmt: skip
             evidence.put(connection, plan.canonical)
@@ -226,6 +229,26 @@ class Records:
                 sa.select(_ROLLOUTS.c.id).where(_ROLLOUTS.c.ended_unix_s.is_(None)).order_by(_ROLLOUTS.c.started_unix_s, _ROLLOUTS.c.id)
             )
             return [row.id for row in rows]
+
+    def own_detectors(self, now_unix_s: float) -> tuple[OwnDetector, ...]:
+        """The detectors of the plans whose evidence is kept, each once, those of the oldest plan first."""
+        one = _ROLLOUTS.c
+        with self._transaction("read the detectors of plans") as connection:
+            chosen = sa.select(one.plan, one.detectors, one.ended_unix_s).where(one.detectors.is_not(None))
+            rows = connection.execute(chosen.order_by(one.started_unix_s, one.id)).all()
+        found: dict[OwnDetector, None] = {}
+        for row in rows:
+            kept_s = None if row.ended_unix_s is None else evidence_kept_s(bytes(row.plan))
+            if kept_s is None or row.ended_unix_s + kept_s > now_unix_s:
+                found |= dict.fromkeys(OwnDetector(**of | {"keys": tuple(of["keys"])}) for of in json.loads(row.detectors))
+        return tuple(found)
+
+    def note_masking(self, guard: str, now_unix_s: float, definition: bytes, detectors: int, allowed: int) -> None:
+        """What a guard masks from now on, in its own journal; `definition` is kept as evidence."""
+        with self._journal.noting(guard, now_unix_s, "record what is masked") as (connection, note):
+            number = note(acts.masking_set(f"guard {guard}", evidence.put(connection, definition), detectors, allowed))
+        with contextlib.suppress(RecordsUnavailable), _entering():
+            self._journal.enter_guards(guard, number)
 
     def journal(self, rollout_id: str, after: int = 0) -> Sequence[RolloutEvent]:
         """Journal entries with a sequence greater than `after`."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from verdigris.errors import VerdigrisError
 from verdigris.judge.verdict import Outcome
 from verdigris.rollout.transitions import Phase
+from verdigris.sensitive.findings import Leak
 
 
 class RolloutError(VerdigrisError):
@@ -48,13 +49,14 @@ class EvidenceStatus:
 
 @dataclass(frozen=True, slots=True)
 class FindingStatus:
-    """One finding in a sentence."""
+    """One finding in a sentence; where it is about sensitive data, what is sent that should not be."""
 
     id: str
     signal: str
     severity: str
     service: str
     sentence: str
+    leaks: tuple[Leak, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from verdigris.approvals.approval import ApprovalDecision, Verified
 from verdigris.approvals.gate import Granted, Refused, Waiting
-from verdigris.judge.verdict import Missing
+from verdigris.judge.verdict import Finding, Missing
 from verdigris.plan.gates import Gate
 from verdigris.plan.plan import Plan
 from verdigris.rollout.agreement import Agreed, Answer
@@ -80,9 +80,7 @@ def compose(
             EvidenceStatus(e.signal.value, str(e.edge or e.operation), e.log_e, e.threshold, e.candidate_requests)
             for e in judged.evidence[:EVIDENCE_MAX]
         ),
-        findings=()
-        if judged is None
-        else tuple(FindingStatus(f.id, f.signal.value, f.severity.value, f.service, f.sentence) for f in judged.findings[:FINDINGS_MAX]),
+        findings=() if judged is None else tuple(_finding(f, watch) for f in judged.findings[:FINDINGS_MAX]),
         missing=() if judged is None else tuple(_missing(m, watch) for m in judged.missing[:EVIDENCE_MAX]),
         waiting_for="" if position.ended else waiting.reason,
         waiting_until_unix_s=None if position.ended else waiting.until_unix_s,
@@ -178,6 +176,12 @@ def _steps(plan: Plan, position: Position) -> tuple[StepStatus, ...]:
         StepStatus(weight, "done" if over or number < position.step else "now" if number == position.step else "to come")
         for number, weight in enumerate(weights)
     )
+
+
+def _finding(finding: Finding, watch: Watch) -> FindingStatus:
+    operation = finding.operation
+    leaks = () if operation is None else tuple(watch.around.leak(word, operation) for word in finding.leaks)
+    return FindingStatus(finding.id, finding.signal.value, finding.severity.value, finding.service, finding.sentence, leaks)
 
 
 def _missing(missing: Missing, watch: Watch) -> MissingStatus:

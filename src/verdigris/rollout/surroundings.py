@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from verdigris.approvals.people import People
-from verdigris.judge.windows import Windows
+from verdigris.errors import VerdigrisError
+from verdigris.judge.windows import Operation, Windows
+from verdigris.sensitive.findings import Leak, Tally
 
 TAKEOVER_AFTER_S = 15.0
 """A guard that was not heard for so long may be replaced by another, where the settings do not say."""
+
+
+class CannotMask(VerdigrisError):
+    """A plan's detectors cannot be put in force. Safe: its rollout does not go on, and what was masked before is masked."""
 
 
 class Clock(Protocol):
@@ -71,6 +77,10 @@ class SystemClock:
         return time.monotonic()
 
 
+def _nothing_seen(word: str, operation: Operation) -> Leak:
+    return Tally().leak(word, operation.service, operation.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """All of it together."""
@@ -81,3 +91,5 @@ class Surroundings:
     takeover_after_s: float = TAKEOVER_AFTER_S
     people: Callable[[], People] = People
     """Who may say something, as they are known now. Blocks. By default nobody."""
+    leak: Callable[[str, Operation], Leak] = _nothing_seen
+    """What a word of the windows says that an operation sends, with masked samples where some were seen."""

@@ -21,7 +21,7 @@ from verdigris.plan.settings import MissingSecret
 from verdigris.rollout.driver import Driver
 from verdigris.rollout.position import FORMAT, UnknownFormat
 from verdigris.rollout.records import Claim, Records, RecordsUnavailable, Stored, Superseded
-from verdigris.rollout.surroundings import TAKEOVER_AFTER_S, Surroundings
+from verdigris.rollout.surroundings import TAKEOVER_AFTER_S, CannotMask, Surroundings
 from verdigris.traffic.data_plane import DataPlane, TrafficError
 
 APPLICATION_VERSION = f"verdigris-rollout-{FORMAT}"
@@ -240,7 +240,7 @@ async def _patiently(acting: Acting, claim: Claim, sequence: int) -> tuple[int, 
         except (Superseded, CannotResume):
             await acting._close(claim.rollout_id)  # noqa: SLF001  # one module
             raise
-        except (RecordsUnavailable, TrafficError, MissingSecret, OSError) as error:
+        except (RecordsUnavailable, TrafficError, MissingSecret, CannotMask, OSError) as error:
             log.error("%s: %s; trying again", claim.rollout_id, error)  # noqa: TRY400  # the message says it all
         except Exception:
             log.exception("%s: a mistake of ours; the lease ends, then this phase is begun again", claim.rollout_id)

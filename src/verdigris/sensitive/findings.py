@@ -1,9 +1,10 @@
 """What was found in many bodies, counted in bounded memory. Only counts and masked samples, never a value."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from verdigris._native import Finding
+from verdigris.sensitive.standards import standards_of
 
 KINDS_MAX = 10_000
 """Different findings (detector, treatment, position, service, operation) that are counted apart; names are the sender's to choose."""
@@ -37,6 +38,24 @@ class Place:
     def is_allowed(self) -> bool:
         """Whether the operator lets it pass."""
         return self.treatment == ALLOWED
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What an operation sends that should not be sent: which detector found it, in which position, how it looks masked (as far as that
+    is known), and the rules that speak of it.
+    """
+
+    detector: str
+    position: str
+    samples: tuple[str, ...]
+    standards: tuple[str, ...]
+
+
+def joined(leaks: Sequence[Leak]) -> Leak:
+    """The same leak as several tallies have it, at least one."""
+    samples = dict.fromkeys(sample for leak in leaks for sample in leak.samples)
+    return replace(leaks[0], samples=tuple(samples)[:SAMPLES_MAX])
 
 
 @dataclass(slots=True)
@@ -75,6 +94,19 @@ class Tally:
             seen.count += finding.count
             if finding.sample and len(seen.samples) < SAMPLES_MAX and finding.sample not in seen.samples:
                 seen.samples.append(finding.sample)
+
+    def leak(self, word: str, service: str, operation: str) -> Leak:
+        """What a word of the windows (`detector@position`) says that an operation sends.
+
+        Its samples are those of its spans or, where windows call the operation otherwise than its spans, of its service.
+        """
+        detector, _, position = word.partition("@")
+        found: dict[bool, dict[str, None]] = {True: {}, False: {}}
+        for place, seen in self._seen.items():
+            # What is in a resource or a scope is said of no operation, and before the service is known of no service either.
+            if (place.detector, place.position) == (detector, position) and place.service in {service, ""} and not place.is_allowed:
+                found[place.operation in {operation, ""}] |= dict.fromkeys(seen.samples)
+        return Leak(detector, position, tuple(found[True] or found[False])[:SAMPLES_MAX], standards_of(detector))
 
     def __iter__(self) -> Iterator[tuple[Place, Seen]]:
         """What was found, most first; equal counts by name."""

@@ -37,6 +37,7 @@ from verdigris.server.actors import read_actors
 from verdigris.server.api import make_api
 from verdigris.server.keeping import Keeping
 from verdigris.server.ledger_of import ledger_opener
+from verdigris.server.masking import MaskingInForce, SeenLeaks
 from verdigris.server.people_file import PeopleFile
 from verdigris.server.serving import Serving, TlsFiles, serve_api
 from verdigris.server.settings import GuardSettings
@@ -98,6 +99,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
         records = stack.enter_context(contextlib.closing(Records(records_url(settings), ledger_opener(settings, folder))))
         refusals = _Refusals(records, name, clock)
         stack.push_async_callback(refusals.write)  # after the receiver has stopped: then nothing more is counted
+        seen_leaks = SeenLeaks()
         intake = Intake(
             store,
             clock=clock,
@@ -107,21 +109,23 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             folder=folder / "spans",
             on_stored=telemetry.observe,
             on_refused=refusals.count,
+            on_found=seen_leaks.add,
         )
+        masking = MaskingInForce(settings.masking, intake.mask_with)
         telemetry.fed_by(intake)
         receiver = Receiver(intake, settings.otlp, settings.tls)
         stack.push_async_callback(receiver.stop)
         takeover_after_s = settings.takeover_after_s
         people = PeopleFile(settings.people or folder / people_file.NAME, required=settings.people is not None)
-        acting = Acting(
-            records,
-            name,
-            _read_canonical,
-            _opener(settings.proxies),
-            lambda plan: Surroundings(_Windows(telemetry, plan), clock, takeover_after_s=takeover_after_s, people=people),
-            takeover_after_s,
-        )
-        control = GuardControl(records, acting, load_plan, _read_canonical, people)
+
+        def around(plan: Plan) -> Surroundings:
+            masking.include(plan)
+            return Surroundings(
+                _Windows(telemetry, plan), clock, takeover_after_s=takeover_after_s, people=people, leak=seen_leaks.leak
+            )  # fmt: skip
+
+        acting = Acting(records, name, _read_canonical, _opener(settings.proxies), around, takeover_after_s)
+        control = GuardControl(records, acting, load_plan, _read_canonical, people, why_not=masking.why_not)
         keeping = None if records.ledger is None else Keeping(records.ledger, settings, folder, refusals.note)
         if records.ledger is not None:
             records.ledger.doubt = records.doubted()
@@ -138,6 +142,8 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             opened = {"key": key_id(ledger.trusted[-1]), "version": metadata.version("verdigris")}
             await refusals.note(Kind.LEDGER_OPENED, f"the ledger {ledger.log.origin} was begun", opened)
         await refusals.note(Kind.GUARD_STARTED, f"guard {name} was started", {"version": metadata.version("verdigris")})
+        await masking.refresh(records, name, clock.now_unix_s)  # before the first span comes
+        await stack.enter_async_context(_beside(masking.keep(records, name, clock.now_unix_s)))
         await receiver.start()
         await stack.enter_async_context(acting.running(_dbos_url(settings)))
         app = make_api(

@@ -15,11 +15,11 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from verdigris import _native
 from verdigris.errors import VerdigrisError
 from verdigris.ledger.note import Algorithm, InvalidNote, VerifierKey
 from verdigris.ledger.timestamp import Authority, TimestampFailed, read_roots
 from verdigris.ledger.witness_client import Witness
+from verdigris.plan.detectors import refusal
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.yaml_text import read_yaml
 from verdigris.rollout.surroundings import TAKEOVER_AFTER_S
@@ -415,7 +415,7 @@ def _masking(asked: _Masking, folder: Path, environ: Mapping[str, str]) -> str:
         return "{}"
     key = _resolved(asked.hash_key, "masking.hash_key", folder, environ) if asked.hash_key else None
     definition = _definition(asked, asked.treatments, asked.detectors, asked.allow, key)
-    if why := _refused(definition):
+    if why := refusal(definition):
         msg = f"masking: {why}"
         raise InvalidSettings(msg)
     return definition
@@ -427,15 +427,15 @@ def _masking_problems(asked: _Masking) -> list[tuple[_Place, str]]:
     found: list[tuple[_Place, str]] = []
     good: list[_Detector] = []
     for number, detector in enumerate(asked.detectors):
-        if why := _refused(_definition(asked, {}, [*good, detector], [], some_key)):
+        if why := refusal(_definition(asked, {}, [*good, detector], [], some_key)):
             found.append((("masking", "detectors", number), why))
         else:
             good.append(detector)
     for name, treatment in asked.treatments.items():
-        if why := _refused(_definition(asked, {name: treatment}, [], [], some_key)):
+        if why := refusal(_definition(asked, {name: treatment}, [], [], some_key)):
             found.append((("masking", "treatments", name), why))
     for number, allow in enumerate(asked.allow):
-        if why := _refused(_definition(asked, {}, good, [allow], some_key)):
+        if why := refusal(_definition(asked, {}, good, [allow], some_key)):
             found.append((("masking", "allow", number), why))
     return found
 
@@ -451,15 +451,6 @@ def _definition(
     written["allow"] = [entry.model_dump() for entry in allow]
     written["identity"] = asked.identity
     return json.dumps(written, ensure_ascii=False)
-
-
-def _refused(definition: str) -> str | None:
-    """Why the decoder does not take a definition; None if it does."""
-    try:
-        _native.Masking(definition)
-    except ValueError as error:
-        return str(error).removeprefix("the definition of masking cannot be used: ").removesuffix(". Safe: nothing was decoded with it")
-    return None
 
 
 def _ledger(asked: _Ledger, folder: Path) -> LedgerSettings:

@@ -101,6 +101,9 @@ class Instance:
             for step in route.steps:
                 await (self._work(step) if isinstance(step, Work) else self._calls.make(step, request, self._tracer))
             await self._accidents(request)
+            if self._behaviour.card_in_spans and self._behaviour.at == self._service.name:
+                span.set_attribute("payment.source", f"card {card_number(self._dice)}")
+                request.hurt = "leaked"
         except Failed as failed:
             if failed.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 span.record_exception(failed)
@@ -129,6 +132,13 @@ class Instance:
         if self._dice.random() < behaviour.slow_share:
             request.hurt = "slow"
             await asyncio.sleep(behaviour.slow_extra_s)
+
+
+def card_number(dice: Random) -> str:
+    """Sixteen digits of a range that issuers use for tests, with the check digit of a real card (ISO/IEC 7812-1)."""
+    body = f"400000{dice.randrange(10**9):09}"
+    doubled = [int(digit) * (2 if place % 2 == 0 else 1) for place, digit in enumerate(body)]
+    return body + str(-sum(number // 10 + number % 10 for number in doubled) % 10)
 
 
 class Calls:

@@ -117,7 +117,7 @@ class Behaviour:
     version: str
     outside_version: str = "v1"
     at: str = ""
-    """The service in which errors and slow paths happen."""
+    """The service in which errors, slow paths and leaks happen."""
     error_share: float = 0.001
     """Requests that fail with 503. A small share fails in both versions: real systems do."""
     fault_error_share: float = 0.0
@@ -128,6 +128,8 @@ class Behaviour:
     asks_credentials: bool = True
     traces_arrive: bool = True
     """Whether the tracing endpoint is the one that exists."""
+    card_in_spans: bool = False
+    """Whether the payer's card number stands in an attribute of the server's spans."""
 
     def document(self) -> dict[str, Any]:
         """As JSON, for the process that behaves so."""

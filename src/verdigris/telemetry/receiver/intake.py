@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -53,6 +53,8 @@ OnStored = Callable[[pa.RecordBatch, float], None]
 """Called in the writer's thread with each durable export and the guard's time (seconds since 1970) at which it arrived."""
 OnRefused = Callable[[str, str, int, str], None]
 """Called in a decoder's thread with a sender's name, the reason, how many spans, and an example of their resource."""
+OnFound = Callable[[Sequence[_native.Finding], int], None]
+"""Called in a decoder's thread with what was sensitive in an export, and how much of it is in no finding."""
 
 _log = logging.getLogger(__name__)
 
@@ -128,14 +130,15 @@ class Intake:
         masking: _native.Masking | None = None,
         on_stored: OnStored | None = None,
         on_refused: OnRefused | None = None,
+        on_found: OnFound | None = None,
         disk_free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         """Start the writer. `folder` is where the store keeps spans; None: its free space is not looked at. `masking`: None
-        is as strict as can be.
+        is as strict as can be. `on_found` is told what was sensitive in an export, in a decoder's thread.
         """
         self.bounds = bounds or IntakeBounds()
         self._store, self._clock, self._senders, self._folder = store, clock, senders or Senders(), folder
-        self._on_stored, self._on_refused, self._disk_free_bytes = on_stored, on_refused, disk_free_bytes
+        self._on_stored, self._on_refused, self._on_found, self._disk_free_bytes = on_stored, on_refused, on_found, disk_free_bytes
         self._masking = masking or _native.Masking()
         b = self.bounds
         self._limits = _native.Limits(
@@ -150,6 +153,10 @@ class Intake:
         self._counts = _Counts()
         self._writer = threading.Thread(target=self._write, name="otlp-commit", daemon=True)
         self._writer.start()
+
+    def mask_with(self, masking: _native.Masking) -> None:
+        """What comes from now on is masked with this definition. May be called from any thread."""
+        self._masking = masking
 
     def health(self) -> IntakeHealth:
         """What it has done; cheap."""
@@ -258,6 +265,8 @@ class Intake:
             batch = pa.record_batch(decoded)
         except (_native.DecodeError, zlib.error, MemoryError) as error:
             raise self.counted(Undecodable(str(error))) from error
+        if self._on_found is not None and decoded.findings:
+            self._on_found(decoded.findings, decoded.findings_uncounted)
         refused = collections.Counter(decoded.refused)
         name = sender.name if sender else ANYONE
         examples: dict[str, str] = {}
