@@ -68,6 +68,7 @@ class Story(StrEnum):
     HEALTHCARE = "healthcare"
     FINANCE = "finance"
     CLOUD = "cloud"
+    LEAK = "leak"
     ERRORS = "errors"
     SLOW_TAIL = "slow-tail"
     KILL_GUARD = "kill-guard"
