@@ -80,6 +80,7 @@ def test_a_plans_detectors_hold_before_its_rollout_begins_and_after_the_guard_wa
     async def test() -> None:
         async with guarding(tmp_path) as guard:
             assert await stored(guard, 1) == TEXT
+            await until(lambda: len(recorded(guard)) == 1)
             begun = await guard.control.start(plan_with(CASE), "alice")
             await until(lambda: len(recorded(guard)) == 2)
             assert await stored(guard, 2) == "see [case_number] and TICKET-4711"
@@ -96,6 +97,7 @@ def test_a_plans_detectors_hold_before_its_rollout_begins_and_after_the_guard_wa
 def test_they_hold_beside_those_of_the_settings_whose_exceptions_are_recorded_with_their_reasons(tmp_path: Path) -> None:
     async def test() -> None:
         async with guarding(tmp_path, MASKING) as guard:
+            await until(lambda: len(recorded(guard)) == 1)
             ((said, definition),) = recorded(guard)
             assert (said.values["detectors"], said.values["allowed"]) == (1, 1)
             assert definition["allow"] == [{"detector": "email", "key": "support.mailbox", "service": "*", "reason": "a public address"}]
@@ -109,7 +111,6 @@ def test_they_hold_beside_those_of_the_settings_whose_exceptions_are_recorded_wi
             begun = await guard.control.start(plan_with(CASE), "alice")
             await until(lambda: len(recorded(guard)) == 2)
             assert await stored(guard, 1) == "see [case_number] and [ticket]"
-            await until(lambda: len(recorded(guard)) == 2)
             assert recorded(guard)[-1][1]["allow"] == definition["allow"]
 
     asyncio.run(test())
@@ -164,3 +165,8 @@ def test_a_leak_is_shown_as_it_looked_masked() -> None:
     assert leak.samples == ("411111******1111",)
     assert "PCI-DSS-4.0.1:3.4.1" in leak.standards
     assert seen.leak("email@resource", Operation("cart", "Server", "work")).samples == ()
+    # Windows call an operation otherwise than its spans where a number is in its name.
+    named = _native.decode(as_json([Span(1)]).replace(b'"work"', b'"pay 7 with jane@example.com"'), format="json")
+    seen.add(named.findings, named.findings_uncounted)
+    assert seen.leak("email@span_name", Operation("cart", "Server", "pay {n} with [email]")).samples == ("[email]",)
+    assert seen.leak("email@span_name", Operation("other", "Server", "pay {n} with [email]")).samples == ()

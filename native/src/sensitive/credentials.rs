@@ -1,6 +1,9 @@
 //! Credentials with a form of their own: JSON web tokens, `Bearer` and `Basic`, private keys.
 
-use memchr::{memchr_iter, memmem};
+use std::sync::LazyLock;
+
+use memchr::memchr_iter;
+use memchr::memmem::{self, Finder};
 
 use super::detector::{Detector, is_treated};
 use super::scan::Scan;
@@ -28,7 +31,8 @@ pub(super) fn find_jwts(scan: &mut Scan<'_>) {
         let run =
             text[run_start..dot].iter().rev().take(HEADER_BYTES_MAX).take_while(|&&byte| is_base64url(byte)).count();
         let header = &text[dot - run..dot];
-        let start = memmem::find_iter(header, b"eyJ").take(HEADERS_TRIED_MAX).find(|&at| is_json_object(&header[at..]));
+        let starts = memchr_iter(b'e', header).filter(|&at| header[at..].starts_with(b"eyJ"));
+        let start = starts.take(HEADERS_TRIED_MAX).find(|&at| is_json_object(&header[at..]));
         let Some(start) = start.map(|at| dot - run + at) else { continue };
         let part_end = |from: usize| (from..text.len()).find(|&at| !is_base64url(text[at])).unwrap_or(text.len());
         let mut end = part_end(dot + 1);
@@ -109,18 +113,20 @@ fn is_user_and_password(token: &[u8]) -> bool {
 
 /// Finds private keys: from the head to the foot, or to the end of the text if the foot is missing.
 pub(super) fn find_private_keys(scan: &mut Scan<'_>) {
-    const HEAD: &[u8] = b"-----BEGIN";
+    static HEAD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"-----BEGIN"));
+    static PUTTY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"PuTTY-User-Key-File-"));
     const LABEL_BYTES_MAX: usize = 48;
     let text = scan.text;
-    if let Some(start) = memmem::find(text, b"PuTTY-User-Key-File-") {
+    if let Some(start) = PUTTY.find(text) {
         scan.push(start..text.len(), Detector::PrivateKey);
     }
     let mut done = 0;
-    for start in memmem::find_iter(text, HEAD) {
+    for start in HEAD.find_iter(text) {
         if start < done {
             continue;
         }
-        let label = &text[start + HEAD.len()..text.len().min(start + HEAD.len() + LABEL_BYTES_MAX)];
+        let after = start + HEAD.needle().len();
+        let label = &text[after..text.len().min(after + LABEL_BYTES_MAX)];
         let label = &label[..memmem::find(label, b"--").unwrap_or(label.len())];
         if memmem::find(label, b"PRIVATE").is_none() {
             continue;

@@ -78,8 +78,23 @@ fn meaning(character: char) -> Meaning {
     }
 }
 
+/// Whether `text` reads otherwise than it is spelled; most texts with a backslash or beyond ASCII do not.
+fn hides_something(text: &[u8]) -> bool {
+    let hex = |digits: Option<&[u8]>| digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    memchr::memchr_iter(b'%', text).any(|at| hex(text.get(at + 1..at + 3)))
+        || memchr::memchr_iter(b'\\', text).any(|at| text.get(at + 1) == Some(&b'u') && hex(text.get(at + 2..at + 6)))
+        || !text.is_ascii()
+            && text
+                .utf8_chunks()
+                .flat_map(|chunk| chunk.valid().chars())
+                .any(|character| !character.is_ascii() && !matches!(meaning(character), Meaning::Itself))
+}
+
 impl Reading {
     fn of(text: &[u8]) -> Option<Self> {
+        if !hides_something(text) {
+            return None;
+        }
         let mut text = text.to_vec();
         let mut places: Vec<u32> = (0..=u32::try_from(text.len()).ok()?).collect();
         let mut changed = false;

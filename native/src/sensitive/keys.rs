@@ -3,7 +3,7 @@
 use std::ops::{BitOr, BitOrAssign};
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 /// Bytes of a key that are looked at, from its end: the last words say what it is.
 const KEY_BYTES: usize = 256;
@@ -157,11 +157,19 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("credential", Words, K::SECRET),
     ("credentials", Words, K::SECRET),
     ("onetimecode", Words, K::SECRET),
+    ("recoverycode", Words, K::SECRET),
+    ("backupcode", Words, K::SECRET),
+    ("securityanswer", Words, K::SECRET),
     ("otp", Words, K::PIN),
+    ("verificationcode", Words, K::PIN),
+    ("smscode", Words, K::PIN),
+    ("mfacode", Words, K::PIN),
     ("totp", Words, K::PIN),
     ("token", Words, K::SECRET_IF_RANDOM),
     ("token", End, K::SECRET_IF_RANDOM),
     ("auth", Words, K::SECRET_IF_RANDOM),
+    ("bearer", End, K::SECRET_IF_RANDOM),
+    ("jwt", End, K::SECRET_IF_RANDOM),
     ("signature", Words, K::SECRET_IF_RANDOM),
     ("sig", Words, K::SECRET_IF_RANDOM),
     ("nonce", Words, K::SECRET_IF_RANDOM),
@@ -185,6 +193,8 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("cvv", Words, K::CARD_CODE),
     ("cvc", Words, K::CARD_CODE),
     ("csc", Words, K::CARD_CODE),
+    ("cvn", Words, K::CARD_CODE),
+    ("cvd", Words, K::CARD_CODE),
     ("cardcode", Words, K::CARD_CODE),
     ("cardverificationvalue", Words, K::CARD_CODE),
     ("cardsecuritycode", Words, K::CARD_CODE),
@@ -200,18 +210,24 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("ccnumber", Words, K::CARD),
     ("ccnum", Words, K::CARD),
     ("pan", Words, K::CARD),
+    ("primaryaccountnumber", Anywhere, K::CARD),
     ("ssn", Words, K::SSN),
     ("socialsecurity", Anywhere, K::SSN),
     ("itin", Words, K::SSN),
+    ("taxid", Words, K::SSN),
     ("iban", Words, K::IBAN),
     ("nhs", Words, K::NHS),
     ("nhsnumber", Words, K::NHS),
     ("nhsno", Words, K::NHS),
     ("npi", Words, K::NPI),
     ("providernpi", Words, K::NPI),
+    ("nationalprovideridentifier", Words, K::NPI),
+    ("nationalproviderid", Words, K::NPI),
     ("mrn", Words, K::MRN),
     ("medicalrecord", Anywhere, K::MRN),
     ("patientid", Words, K::MRN),
+    ("patientidentifier", Words, K::MRN),
+    ("empi", Words, K::MRN),
     ("patientnumber", Words, K::MRN),
     ("patientno", Words, K::MRN),
     ("hospitalnumber", Words, K::MRN),
@@ -222,6 +238,8 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("mobile", Words, K::PHONE),
     ("msisdn", Words, K::PHONE),
     ("cellphone", Words, K::PHONE),
+    ("contactnumber", Words, K::PHONE),
+    ("whatsapp", Words, K::PHONE),
     ("fax", Words, K::PHONE),
     ("tel", Words, K::PHONE),
     ("dob", Words, K::BIRTH),
@@ -229,6 +247,7 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("dateofbirth", Anywhere, K::BIRTH),
     ("birthday", Words, K::BIRTH),
     ("birth", Words, K::BIRTH),
+    ("geburtsdatum", Words, K::BIRTH),
     ("dbstatement", Words, K::STATEMENT),
     ("dbquerytext", Words, K::STATEMENT),
     ("dbquery", End, K::STATEMENT),
@@ -273,8 +292,10 @@ const ABOUT: [&str; 25] = [
     "provider",
 ];
 
-static AUTOMATON: LazyLock<AhoCorasick> =
-    LazyLock::new(|| AhoCorasick::new(RULES.iter().map(|(letters, ..)| letters)).expect("a fixed list of short words"));
+static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let words = RULES.iter().map(|(letters, ..)| letters);
+    AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(words).expect("a fixed list of short words")
+});
 
 /// The letters and digits of a key in lower case, and where its words start.
 struct Spelling {
@@ -350,6 +371,10 @@ mod tests {
         for (key, says) in [
             ("http.request.header.x-api-key", K::SECRET | K::SECRET_IF_RANDOM),
             ("db.password", PASSWORD),
+            ("user.verification_code", K::PIN),
+            ("card.cvn", K::CARD_CODE),
+            ("provider.nationalProviderIdentifier", K::NPI),
+            ("primary_account_number", K::CARD),
             ("userPassword", PASSWORD),
             ("app.card.cvv", K::CARD_CODE),
             ("cardCvv2", K::CARD_CODE),

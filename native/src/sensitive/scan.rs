@@ -127,6 +127,7 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
         credentials::find_jwts(scan);
         service_keys::find(scan);
         service_keys::find_webhooks_and_bots(scan);
+        service_keys::find_shaped(scan);
     }
     if signals.tilde() {
         service_keys::find_entra_secrets(scan);

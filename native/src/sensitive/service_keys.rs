@@ -1,5 +1,7 @@
 //! Keys and tokens of services, known by the prefix that each service documents.
 
+use memchr::memchr_iter;
+
 use super::detector::Detector;
 use super::scan::Scan;
 use super::signals::TOKEN_BYTES_MIN;
@@ -11,6 +13,8 @@ enum Alphabet {
     Capitals,
     /// Hexadecimal digits.
     Hex,
+    /// Letters and digits.
+    Letters,
     /// Letters, digits, `-`, `_`.
     Token,
 }
@@ -20,6 +24,7 @@ impl Alphabet {
         match self {
             Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Self::Hex => byte.is_ascii_hexdigit(),
+            Self::Letters => byte.is_ascii_alphanumeric(),
             Self::Token => is_token(byte),
         }
     }
@@ -29,19 +34,24 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-use Alphabet::{Capitals, Hex, Token};
+use Alphabet::{Capitals, Hex, Letters, Token};
 
-/// Prefix, what follows, and how many bytes of it at least; sorted by first byte.
+/// Prefix, what follows, and how many bytes of it at least.
 const KEYS: &[(&[u8], Alphabet, usize)] = &[
     // AWS access keys, for a long time and for a short one.
     (b"AKIA", Capitals, 16),
     (b"ASIA", Capitals, 16),
     (b"ABIA", Capitals, 16),
     (b"ACCA", Capitals, 16),
-    // Google: API keys, OAuth access tokens and client secrets.
+    (b"amzn.mws.", Token, 32),
+    // Google: API keys, OAuth client secrets, access tokens and refresh tokens.
     (b"AIza", Token, 35),
     (b"GOCSPX-", Token, 20),
     (b"ya29", Token, 20),
+    (b"1//0", Token, 40),
+    // Alibaba Cloud, Tencent Cloud.
+    (b"LTAI", Letters, 16),
+    (b"AKID", Letters, 32),
     // SendGrid, whose key has two parts with a dot before each.
     (b"SG", Token, 22),
     // Twilio.
@@ -65,19 +75,38 @@ const KEYS: &[(&[u8], Alphabet, usize)] = &[
     (b"gldt-", Token, 20),
     (b"glrt-", Token, 20),
     (b"glptt-", Token, 20),
+    (b"glft-", Token, 20),
+    (b"gloas-", Token, 40),
+    // Grafana.
     (b"glsa_", Token, 32),
+    (b"glc_", Token, 32),
+    // Atlassian, CircleCI, Buildkite, Doppler, Supabase.
+    (b"ATATT3", Token, 60),
+    (b"ATCTT3", Token, 60),
+    (b"CCIPAT_", Token, 40),
+    (b"bkua_", Hex, 40),
+    (b"dp.pt.", Token, 40),
+    (b"dp.st.", Token, 40),
+    (b"sbp_", Hex, 40),
     // Hugging Face, HashiCorp Vault.
     (b"hf_", Token, 30),
     (b"hvs", Token, 24),
     (b"hvb", Token, 24),
-    // Linear, Mailgun, New Relic.
+    (b"api_org_", Token, 34),
+    // Linear, Notion, Figma, Typeform, Mailgun, New Relic.
     (b"lin_api_", Token, 32),
+    (b"lin_oauth_", Token, 32),
+    (b"ntn_", Token, 40),
+    (b"secret_", Letters, 43),
+    (b"figd_", Token, 40),
+    (b"tfp_", Token, 40),
     (b"key-", Hex, 32),
     (b"NRAK-", Capitals, 27),
     // npm.
     (b"npm_", Token, 36),
-    // PyPI.
+    // PyPI, RubyGems.
     (b"pypi-", Token, 50),
+    (b"rubygems_", Hex, 48),
     // Stripe, and those that took its form.
     (b"pk_live_", Token, 16),
     (b"rk_live_", Token, 16),
@@ -85,14 +114,29 @@ const KEYS: &[(&[u8], Alphabet, usize)] = &[
     (b"sk_live_", Token, 16),
     (b"sk_test_", Token, 16),
     (b"whsec_", Token, 24),
+    (b"rzp_live_", Token, 14),
+    (b"rzp_test_", Token, 14),
+    (b"shippo_live_", Hex, 40),
+    (b"EZAK", Letters, 54),
+    // Meta, and Square's newer tokens; Dropbox.
+    (b"EAA", Token, 60),
+    (b"sl", Token, 60),
     // Square, Shopify, OpenAI, Anthropic.
     (b"sq0atp-", Token, 22),
     (b"sq0csp-", Token, 40),
     (b"shpat_", Hex, 32),
     (b"shpss_", Hex, 32),
+    (b"shpca_", Hex, 32),
+    (b"shppa_", Hex, 32),
     (b"sk-ant-", Token, 24),
     (b"sk-proj-", Token, 24),
     (b"sk-", Token, 40),
+    // Others that serve models: Groq, Replicate, NVIDIA, xAI, Perplexity.
+    (b"gsk_", Token, 48),
+    (b"r8_", Token, 37),
+    (b"nvapi-", Token, 60),
+    (b"xai-", Token, 70),
+    (b"pplx-", Token, 40),
     // Slack.
     (b"xoxb-", Token, 20),
     (b"xoxp-", Token, 20),
@@ -104,19 +148,21 @@ const KEYS: &[(&[u8], Alphabet, usize)] = &[
     // age, Sentry, PlanetScale, Postman.
     (b"AGE-SECRET-KEY-", Capitals, 40),
     (b"sntrys_", Token, 32),
+    (b"sntryu_", Hex, 64),
     (b"pscale_tkn_", Token, 30),
+    (b"pscale_pw_", Token, 30),
     (b"PMAK-", Token, 32),
 ];
 
 /// Keys whose secret part comes after a dot.
-const DOTTED: [&[u8]; 4] = [b"SG", b"ya29", b"hvs", b"hvb"];
+const DOTTED: [&[u8]; 5] = [b"SG", b"ya29", b"hvs", b"hvb", b"sl"];
 
-/// Bytes with which a key may start.
-const FIRST: [bool; 256] = {
-    let mut first = [false; 256];
+/// For each byte, the keys that may start with it: a bit of each.
+const FIRST: [u128; 256] = {
+    let mut first = [0; 256];
     let mut at = 0;
     while at < KEYS.len() {
-        first[KEYS[at].0[0] as usize] = true;
+        first[KEYS[at].0[0] as usize] |= 1 << at;
         at += 1;
     }
     first
@@ -126,12 +172,18 @@ const FIRST: [bool; 256] = {
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut at = 0;
-    while let Some(start) = (at..text.len()).find(|&at| FIRST[usize::from(text[at])]) {
+    while let Some(start) = (at..text.len()).find(|&at| FIRST[usize::from(text[at])] != 0) {
         at = start + 1;
         if start.checked_sub(1).is_some_and(|before| text[before].is_ascii_alphanumeric()) {
             continue;
         }
-        let found = KEYS.iter().find_map(|&(prefix, alphabet, least)| key_end(text, start, prefix, alphabet, least));
+        let mut left = FIRST[usize::from(text[start])];
+        let mut found = None;
+        while left != 0 && found.is_none() {
+            let (prefix, alphabet, least) = KEYS[left.trailing_zeros() as usize];
+            found = key_end(text, start, prefix, alphabet, least);
+            left &= left - 1;
+        }
         if let Some(end) = found {
             scan.push(start..end, Detector::ServiceKey);
             at = end;
@@ -151,10 +203,10 @@ fn key_end(text: &[u8], start: usize, prefix: &[u8], alphabet: Alphabet, least: 
     from += usize::from(dotted);
     // Only as many bytes as decide are looked at, so that many starts in one run stay linear.
     let decides = text.get(from..from + least)?;
-    // Words have small letters only; a key of 20 letters without a digit is one in thirty.
+    // Words have small letters only, with dashes between them.
     let is_word =
         |bytes: &[u8]| !bytes.iter().any(u8::is_ascii_digit) && !bytes.iter().skip(1).any(u8::is_ascii_uppercase);
-    if !decides.iter().all(|&byte| alphabet.has(byte)) || least < 35 && is_word(decides) {
+    if !decides.iter().all(|&byte| alphabet.has(byte)) || is_word(decides) {
         return None;
     }
     let part = |byte: u8| is_token(byte) || dotted && byte == b'.';
@@ -167,7 +219,7 @@ pub(super) fn find_entra_secrets(scan: &mut Scan<'_>) {
     const LENGTH: usize = 40;
     let text = scan.text;
     let is_part = |byte: &u8| is_token(*byte) || matches!(byte, b'.' | b'~');
-    for middle in memchr::memmem::find_iter(text, b"Q~") {
+    for middle in memchr_iter(b'~', text).filter_map(|tilde| tilde.checked_sub(1)).filter(|&at| text[at] == b'Q') {
         let Some(start) = middle.checked_sub(BEFORE) else { continue };
         let whole = text.get(start..start + LENGTH).is_some_and(|secret| secret.iter().all(is_part));
         let before = start.checked_sub(1).is_some_and(|before| is_part(&text[before]));
@@ -179,31 +231,34 @@ pub(super) fn find_entra_secrets(scan: &mut Scan<'_>) {
 
 /// Addresses of webhooks, which are their own secret, and tokens of Telegram's bots: their number, `:AA` and 33 characters.
 pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
-    const WEBHOOKS: [&[u8]; 3] =
-        [b"hooks.slack.com/services/", b"discord.com/api/webhooks/", b"discordapp.com/api/webhooks/"];
-    const WEBHOOK_BYTES_MIN: usize = 30;
+    // With the bytes that follow at least.
+    const WEBHOOKS: [(&[u8], usize); 5] = [
+        (b"hooks.slack.com/services/", 30),
+        (b"discord.com/api/webhooks/", 30),
+        (b"discordapp.com/api/webhooks/", 30),
+        (b".webhook.office.com/webhookb2/", 30),
+        (b"hooks.zapier.com/hooks/catch/", 12),
+    ];
     const BOT_DIGITS_MAX: usize = 12;
     const BOT_BYTES_MIN: usize = 33;
     let text = scan.text;
     let run = |from: usize, slashes: bool| {
-        text[from..].iter().take_while(|&&byte| is_token(byte) || slashes && byte == b'/').count()
+        text[from..].iter().take_while(|&&byte| is_token(byte) || slashes && matches!(byte, b'/' | b'@')).count()
     };
-    for webhook in WEBHOOKS {
-        let mut done = 0;
-        for start in memchr::memmem::find_iter(text, webhook) {
-            let from = start + webhook.len();
-            if from < done {
-                continue;
-            }
-            let length = run(from, true);
-            done = from + length;
-            if length >= WEBHOOK_BYTES_MIN {
-                scan.push(from..done, Detector::ServiceKey);
-            }
+    let mut done = 0;
+    for from in memchr_iter(b'/', text).map(|slash| slash + 1) {
+        let Some((_, least)) = WEBHOOKS.iter().find(|(webhook, _)| from >= done && text[..from].ends_with(webhook))
+        else {
+            continue;
+        };
+        let length = run(from, true);
+        done = from + length;
+        if length >= *least {
+            scan.push(from..done, Detector::ServiceKey);
         }
     }
     let mut done = 0;
-    for colon in memchr::memmem::find_iter(text, b":AA") {
+    for colon in memchr_iter(b':', text).filter(|&colon| text[colon..].starts_with(b":AA")) {
         let digits =
             text[..colon].iter().rev().take(BOT_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
         if colon < done || !(8..=BOT_DIGITS_MAX).contains(&digits) {
@@ -217,6 +272,55 @@ pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
     }
 }
 
+/// Keys whose form is not a prefix: Mailchimp's (32 hexadecimal digits, `-us` and a number), tokens of Discord's bots (three parts, of
+/// 24 to 28, 6 or 7, and 27 or more characters) and Airtable's (`pat` and 14 letters, a dot, 64 hexadecimal digits).
+pub(super) fn find_shaped(scan: &mut Scan<'_>) {
+    const MAILCHIMP_DIGITS: usize = 32;
+    const PART_BYTES_MAX: usize = 28;
+    let text = scan.text;
+    let run = |from: usize| text.get(from..).unwrap_or_default().iter().take_while(|&&byte| is_token(byte)).count();
+    for dash in memchr_iter(b'-', text).filter(|&dash| text[dash..].starts_with(b"-us")) {
+        let Some(start) = dash.checked_sub(MAILCHIMP_DIGITS) else { continue };
+        let number = text[dash + 3..].iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
+        let end = dash + 3 + number;
+        if matches!(number, 1 | 2)
+            && text[start..dash].iter().all(|byte| Hex.has(*byte))
+            && super::stands_alone(text, start, end)
+        {
+            scan.push(start..end, Detector::ServiceKey);
+        }
+    }
+    let mut done = 0;
+    for dot in memchr_iter(b'.', text) {
+        let before = text[..dot].iter().rev().take(PART_BYTES_MAX + 1).take_while(|&&byte| is_token(byte)).count();
+        let start = dot - before;
+        // The least that decides is looked at first, so that a text of dots stays linear.
+        let after = text.get(dot + 1..).unwrap_or_default().iter().take(65).take_while(|&&byte| is_token(byte)).count();
+        if start < done {
+            continue;
+        }
+        let mut end = dot + 1 + after;
+        let airtable = before == 17
+            && text[start..].starts_with(b"pat")
+            && after == 64
+            && text[dot + 1..end].iter().all(|byte| Hex.has(*byte));
+        let discord = (24..=PART_BYTES_MAX).contains(&before)
+            && matches!(text[start], b'M' | b'N' | b'O')
+            && matches!(after, 6 | 7)
+            && text.get(end) == Some(&b'.')
+            && text[start..dot].iter().any(u8::is_ascii_digit)
+            && run(end + 1) >= 27;
+        if discord {
+            end += 1 + run(end + 1);
+        }
+        if airtable || discord {
+            scan.push(start..end, Detector::ServiceKey);
+            done = end;
+        }
+    }
+}
+
+const _: () = assert!(KEYS.len() <= 128, "more than a bit for each");
 const _: () = assert!(TOKEN_BYTES_MIN <= 20, "shorter than the shortest key, an AWS access key");
 
 #[cfg(test)]

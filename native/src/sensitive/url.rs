@@ -3,6 +3,7 @@
 //! A query is a `?` with `name=` after it, wherever it stands, or whatever follows the `?` of a URL or a path.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use memchr::{memchr, memchr_iter, memmem};
 
@@ -95,7 +96,7 @@ fn push_value(scan: &mut Scan<'_>, value: Range<usize>) {
 fn find_credentials(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut done = 0;
-    for scheme in memmem::find_iter(text, b"://") {
+    for scheme in memchr_iter(b':', text).filter(|&colon| text[colon..].starts_with(b"://")) {
         let start = scheme + 3;
         if start < done {
             continue;
@@ -140,6 +141,7 @@ fn end_of_phrase(text: &[u8], start: usize, authority: &[u8]) -> Option<usize> {
 /// `user:password@tcp(host)` of Go's `MySQL` driver, and `jdbc:oracle:thin:user/password@host`.
 fn find_data_sources(scan: &mut Scan<'_>) {
     const ORACLE: &[u8] = b"oracle:";
+    static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(ORACLE));
     let text = scan.text;
     let mut done = 0;
     for at in memchr_iter(b'@', text) {
@@ -156,7 +158,7 @@ fn find_data_sources(scan: &mut Scan<'_>) {
         }
     }
     let mut done = 0;
-    for scheme in memmem::find_iter(text, ORACLE) {
+    for scheme in FINDER.find_iter(text) {
         let start = scheme + ORACLE.len();
         let window = &text[start..text.len().min(start + CREDENTIALS_BYTES_MAX)];
         let user = [&b"thin:"[..], b"oci:", b"oci8:"]

@@ -75,9 +75,9 @@ def compare_command(  # noqa: PLR0917, RUF100
         # Known now, so not after minutes of judging.
         msg = f"there is no folder {html_file.parent} for the report"
         raise CannotWrite(msg)
-    masking = None if detectors is None else detectors_in(detectors).masking
+    masked = None if detectors is None else detectors_in(detectors)
     with ComparisonProgress(enabled=not quiet) as progress:
-        comparison = compare(judged, policy, progress, strict=strict, masking=masking)
+        comparison = compare(judged, policy, progress, strict=strict, detectors=masked)
     if json_output:
         sys.stdout.buffer.write(to_json(comparison))
     else:

@@ -30,7 +30,9 @@ MISSING_MAX = 40
 """Questions without an answer that are listed, the farthest from one first."""
 
 
-def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies, judgement: Judgement, policy: Policy) -> doc.Comparison:
+def assemble(
+    recordings: Sequence[Recording], windows: Windows, tallies: Tallies, judgement: Judgement, policy: Policy, definition_sha256: str = ""
+) -> doc.Comparison:
     """Everything that people and programs may want to know about a comparison."""
     examples = _examples(recordings, judgement.findings)
     lacking = sorted(judgement.missing, key=lambda m: (m.have - m.need, m.operation, m.signal))
@@ -58,6 +60,7 @@ def assemble(recordings: Sequence[Recording], windows: Windows, tallies: Tallies
         operations=_operations(tallies, judgement),
         waterfalls=_waterfalls(recordings, judgement, examples),
         versions={"verdigris": version("verdigris"), "judge": JUDGE_VERSION},
+        definition_sha256=definition_sha256,
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from verdigris._native import Masking
 from verdigris.comparison.assemble import assemble
 from verdigris.comparison.document import Comparison
 from verdigris.comparison.recordings import Input, read
@@ -11,6 +10,7 @@ from verdigris.judge.judge import judge_tallies, ran_side_by_side
 from verdigris.judge.tallies import tally
 from verdigris.judge.windows import Windows, merge
 from verdigris.plan.policy import Policy
+from verdigris.sensitive.definition import Detectors, default_detectors
 from verdigris.telemetry.store import WINDOW_S
 
 
@@ -34,17 +34,18 @@ class Progress(Protocol):
 
 
 def compare(
-    inputs: Sequence[Input], policy: Policy, progress: Progress, *, strict: bool = False, masking: Masking | None = None
+    inputs: Sequence[Input], policy: Policy, progress: Progress, *, strict: bool = False, detectors: Detectors | None = None
 ) -> Comparison:
-    """Judge the candidate in these inputs against the baseline in them. `masking`: None for the decoder's strict defaults.
+    """Judge the candidate in these inputs against the baseline in them. `detectors`: None for the decoder's strict defaults.
 
     Raises: SourceError: nothing to read. UnreadableInput: `strict`, and a part cannot be read. StoreError.
     """
-    with read(inputs, strict=strict, masking=masking, on_total=progress.reading, on_read=progress.read) as recordings:
+    masked = detectors or default_detectors()
+    with read(inputs, strict=strict, masking=masked.masking, on_total=progress.reading, on_read=progress.read) as recordings:
         progress.summarising(sum(r.counts.spans for r in recordings))
         made = [w for r in recordings if (w := r.windows(progress.summarised)) is not None]
         windows = merge(made) if made else Windows(WINDOW_S, ())
         progress.judging()
         tallies = tally(windows)
         judgement = judge_tallies(tallies, policy, concurrent=ran_side_by_side(windows))
-        return assemble(recordings, windows, tallies, judgement, policy)
+        return assemble(recordings, windows, tallies, judgement, policy, masked.sha256)

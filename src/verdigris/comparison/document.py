@@ -238,7 +238,7 @@ class Waterfall:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A whole comparison."""
+    """A whole comparison. `definition_sha256`: of the file that says what is masked; empty for the defaults."""
 
     schema: str
     verdict: str
@@ -256,6 +256,7 @@ class Comparison:
     operations: tuple[OperationDetail, ...]
     waterfalls: tuple[Waterfall, ...]
     versions: dict[str, str]
+    definition_sha256: str = ""
 
 
 _ADAPTER: TypeAdapter[Comparison] = TypeAdapter(Comparison)

@@ -15,6 +15,9 @@ SAMPLES_MAX = 3
 STRUCTURAL = frozenset({"sql_literal", "url_query"})
 """Detectors that take every literal out of a statement or a URL, sensitive or not."""
 
+TREATMENTS = ("mask", "hash", "truncate", "drop", "refuse")
+"""What is done with what may not pass."""
+
 ALLOWED = "allow"
 """The treatment of what an entry of the operator lets pass."""
 
@@ -78,6 +81,8 @@ class Tally:
     uncounted: int = 0
     _seen: dict[Place, Seen] = field(default_factory=dict)
     _beyond: dict[Place, Seen] = field(default_factory=dict)
+    _samples_of_services: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    """By detector, position and service."""
 
     def add(self, findings: Iterable[Finding], uncounted: int, source: str = "") -> None:
         """Count what one body of `source` had. Beyond `KINDS_MAX` kinds, services and operations are counted together."""
@@ -88,6 +93,8 @@ class Tally:
             if seen is None:
                 if len(self._seen) < KINDS_MAX:
                     seen = self._seen.setdefault(place, Seen(source=source))
+                    if not place.is_allowed:
+                        self._samples_of_services.setdefault((place.detector, place.position, place.service), seen.samples)
                 else:
                     together = Place(finding.detector, finding.treatment, finding.position, "", "")
                     seen = self._beyond.setdefault(together, Seen(source=source))
@@ -101,12 +108,13 @@ class Tally:
         Its samples are those of its spans or, where windows call the operation otherwise than its spans, of its service.
         """
         detector, _, position = word.partition("@")
-        found: dict[bool, dict[str, None]] = {True: {}, False: {}}
-        for place, seen in self._seen.items():
-            # What is in a resource or a scope is said of no operation, and before the service is known of no service either.
-            if (place.detector, place.position) == (detector, position) and place.service in {service, ""} and not place.is_allowed:
-                found[place.operation in {operation, ""}] |= dict.fromkeys(seen.samples)
-        return Leak(detector, position, tuple(found[True] or found[False])[:SAMPLES_MAX], standards_of(detector))
+        # What is in a resource or a scope is said of no operation, and before the service is known of no service either.
+        places = [
+            Place(detector, treatment, position, of, at) for of in (service, "") for at in (operation, "") for treatment in TREATMENTS
+        ]
+        samples = dict.fromkeys(sample for place in places if place in self._seen for sample in self._seen[place].samples)
+        kept = tuple(samples) or tuple(self._samples_of_services.get((detector, position, service), ()))
+        return Leak(detector, position, kept[:SAMPLES_MAX], standards_of(detector))
 
     def __iter__(self) -> Iterator[tuple[Place, Seen]]:
         """What was found, most first; equal counts by name."""

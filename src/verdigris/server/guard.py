@@ -86,7 +86,7 @@ class Guard:
 async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
     """A guard, until the end of the block.
 
-    Raises: CannotStart, StoreError, RecordsUnavailable, CannotListen, ListenerFailed, TlsUnusable, InvalidActors, InvalidPeople: then
+    Raises: CannotStart, StoreError, RecordsUnavailable, CannotMask, CannotListen, ListenerFailed, TlsUnusable, InvalidActors, InvalidPeople: then
     nothing runs.
     """
     folder = _made(settings.state_folder)
@@ -142,7 +142,7 @@ async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
             opened = {"key": key_id(ledger.trusted[-1]), "version": metadata.version("verdigris")}
             await refusals.note(Kind.LEDGER_OPENED, f"the ledger {ledger.log.origin} was begun", opened)
         await refusals.note(Kind.GUARD_STARTED, f"guard {name} was started", {"version": metadata.version("verdigris")})
-        await masking.refresh(records, name, clock.now_unix_s)  # before the first span comes
+        await masking.load(records, clock.now_unix_s())  # before the first span comes
         await stack.enter_async_context(_beside(masking.keep(records, name, clock.now_unix_s)))
         await receiver.start()
         await stack.enter_async_context(acting.running(_dbos_url(settings)))

@@ -45,7 +45,7 @@ class SeenLeaks:
 
 
 class MaskingInForce:
-    """Belongs to the guard's event loop; `masking` may be read in any thread."""
+    """What is masked now. Belongs to the guard's event loop."""
 
     def __init__(self, settings: str, use: Callable[[_native.Masking], None]) -> None:
         """`settings`: the decoder's definition, as the settings have it. `use` is given what is in force, whenever it changes."""
@@ -73,23 +73,26 @@ class MaskingInForce:
         """Put in force what the records say, and enter what is in force, for ever."""
         while True:
             try:
-                await self.refresh(records, guard, now_unix_s)
+                await self.load(records, now_unix_s())
+                await self._note(records, guard, now_unix_s())
             except (RecordsUnavailable, CannotMask) as error:
                 log.warning("%s", error)
             except Exception:  # the next round comes; until then what was masked is masked
                 log.exception("what plans want to be masked could not be read; trying again")
             await asyncio.sleep(REFRESH_EVERY_S)
 
-    async def refresh(self, records: Records, guard: str, now_unix_s: Callable[[], float]) -> None:
-        """One round of `keep`. Raises: RecordsUnavailable, CannotMask."""
+    async def load(self, records: Records, now_unix_s: float) -> None:
+        """Put in force what the records say. Raises: RecordsUnavailable, CannotMask."""
         included = self._included
-        found = await asyncio.to_thread(records.own_detectors, now_unix_s())
-        if included == self._included and found != self._own:
+        found = await asyncio.to_thread(records.own_detectors, now_unix_s)
+        if included == self._included:
             self._put_in_force(found)
-        document = self._document()
+
+    async def _note(self, records: Records, guard: str, now_unix_s: float) -> None:
+        document = rfc8785.dumps(json.loads(self._definition(self._own)) | {"hash_key": "hash_key" in self._settings})
         if document != self._noted:
             detectors, allowed = len(self._own) + len(self._settings.get("detectors", ())), len(self._settings.get("allow", ()))
-            await asyncio.to_thread(records.note_masking, guard, now_unix_s(), document, detectors, allowed)
+            await asyncio.to_thread(records.note_masking, guard, now_unix_s, document, detectors, allowed)
             self._noted = document
 
     def _put_in_force(self, own: tuple[OwnDetector, ...]) -> None:
@@ -97,7 +100,7 @@ class MaskingInForce:
             return
         definition = self._definition(own)
         if why := refusal(definition):
-            msg = f"the detectors of plans cannot be put in force: {why}; what was masked before is masked"
+            msg = f"the detectors of plans cannot be put in force: {why}; what was masked before is masked. Have fewer in the settings"
             raise CannotMask(msg)
         self._use(_native.Masking(definition))
         self._own = own
@@ -108,10 +111,6 @@ class MaskingInForce:
         members["detectors"] = _with_names_of_their_own(self._settings.get("detectors", []), own)
         members.update((name, self._settings[name]) for name in ("allow", "identity") if name in self._settings)
         return json.dumps(members)
-
-    def _document(self) -> bytes:
-        """What is in force, for the record: without the key of hashes."""
-        return rfc8785.dumps(json.loads(self._definition(self._own)) | {"hash_key": "hash_key" in self._settings})
 
 
 def _joined(known: tuple[OwnDetector, ...], more: Sequence[OwnDetector]) -> tuple[OwnDetector, ...]:
