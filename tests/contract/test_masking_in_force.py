@@ -44,7 +44,9 @@ def plan_with(*detectors: OwnDetector, name: str = "Faster search", subject: str
     """A plan that asks nobody, with these detectors."""
     document = json.loads(load_plan(SHORT).canonical) | {"name": name, "retention": {"evidence": kept}}
     document["traffic"]["settings"]["subject"] = subject
-    document["masking"] = {"detectors": [{"name": d.name, "pattern": d.pattern, "keys": d.keys, "treatment": d.treatment} for d in detectors]}
+    document["masking"] = {
+        "detectors": [{"name": d.name, "pattern": d.pattern, "keys": d.keys, "treatment": d.treatment} for d in detectors]
+    }
     return json.dumps(document)
 
 
@@ -81,7 +83,7 @@ def test_a_plans_detectors_hold_before_its_rollout_begins_and_after_the_guard_wa
         async with guarding(tmp_path) as guard:
             assert await stored(guard, 1) == TEXT
             await until(lambda: len(recorded(guard)) == 1)
-            begun = await guard.control.start(plan_with(CASE), "alice")
+            await guard.control.start(plan_with(CASE), "alice")
             await until(lambda: len(recorded(guard)) == 2)
             assert await stored(guard, 2) == "see [case_number] and TICKET-4711"
             await until(lambda: len(recorded(guard)) == 2)
@@ -108,7 +110,7 @@ def test_they_hold_beside_those_of_the_settings_whose_exceptions_are_recorded_wi
             ):
                 with pytest.raises(RolloutError, match=f"{why}.*Nothing was started"):
                     await guard.control.start(text, "alice")
-            begun = await guard.control.start(plan_with(CASE), "alice")
+            await guard.control.start(plan_with(CASE), "alice")
             await until(lambda: len(recorded(guard)) == 2)
             assert await stored(guard, 1) == "see [case_number] and [ticket]"
             assert recorded(guard)[-1][1]["allow"] == definition["allow"]

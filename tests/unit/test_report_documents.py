@@ -36,6 +36,7 @@ from verdigris.comparison.document import (
 )
 from verdigris.judge.verdict import Effect, Evidence
 from verdigris.judge.windows import Edge, Operation
+from verdigris.sensitive.findings import Leak
 
 START = 1_790_000_000
 OWN = NOT_CONCURRENT = False
@@ -99,6 +100,7 @@ def finding(name: str, operation: Operation, signal: str, effect: Effect, **chan
         sentence="",
         follows_from=None,
         examples=Examples(("b" * 32, "b1" * 16), ("c" * 32, "c1" * 16)),
+        leaks=(),
     )
     return replace(made, **changes)  # type: ignore[arg-type]  # every change is a field of Finding
 
@@ -320,6 +322,7 @@ def fail() -> Comparison:
         operations=operations(),
         waterfalls=waterfalls(),
         versions={"verdigris": "0.1.0", "judge": "1", "chdb": "4.4.0"},
+        definition_sha256="",
     )
 
 
@@ -427,6 +430,7 @@ def empty() -> Comparison:
         (),
         (),
         {},
+        "",
     )
 
 
@@ -489,6 +493,7 @@ def hostile() -> Comparison:
             signal=HOSTILE,
             examples=Examples((HOSTILE,), (HOSTILE,)),
             effect=replace(one.effect, measure=HOSTILE),
+            leaks=(Leak(HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,)),),
         )
         for one in findings()[:1]
     )
@@ -512,6 +517,7 @@ def hostile() -> Comparison:
         operations=(OperationDetail(evil, stats(9, 3), replace(stats(9, 3), durations=((0.0, 0.0, 1.0),), p99_ms=math.inf), (name,)),),
         waterfalls=(Waterfall(HOSTILE, "candidate", (name,), shown), Waterfall("0", "baseline", (), ())),
         versions={HOSTILE: HOSTILE},
+        definition_sha256=HOSTILE,
     )
 
 

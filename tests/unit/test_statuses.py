@@ -11,10 +11,13 @@ from tests.unit.rollout_world import World
 from tests.unit.test_driver import Rollout
 from tests.virtual import run
 
+from verdigris.judge.verdict import Effect, Evidence, Finding, Severity, Signal
+from verdigris.judge.windows import Operation
 from verdigris.rollout.records import Records
 from verdigris.rollout.status import RolloutStatus
-from verdigris.rollout.statuses import began_unix_s, read_status, status_text
+from verdigris.rollout.statuses import began_unix_s, finding_status, read_status, status_text
 from verdigris.rollout.transitions import Phase
+from verdigris.sensitive.findings import Leak
 from verdigris.traffic.data_plane import Split
 
 
@@ -59,6 +62,25 @@ def test_a_document_of_an_older_version_can_be_read(records: Records) -> None:
     for added in ("proxy_clock_offset_s", "cannot_resume"):
         del older[added]
     assert read_status(json.dumps(older)) == replace(status, proxy_clock_offset_s=None)
+
+
+def test_a_finding_of_what_is_sent_shows_it_as_the_process_around_has_seen_it() -> None:
+    operation = Operation("pay", "Server", "/pay")
+    effect, evidence = Effect("share", "share", 0.0, 0.1, None, None), Evidence(9.0, 8.0, 10, 10)
+    finding = Finding(
+        "f1", Signal.LEAK, Severity.CRITICAL, "pay", operation, None, effect, evidence, "sent",
+        leaks=("card@span_attribute", "email@span_name"),
+    )  # fmt: skip
+    asked: list[tuple[str, Operation]] = []
+
+    def seen(word: str, of: Operation) -> Leak:
+        asked.append((word, of))
+        return Leak(word, "", (), ())
+
+    status = finding_status(finding, seen)
+    assert asked == [("card@span_attribute", operation), ("email@span_name", operation)]
+    assert [leak.detector for leak in status.leaks] == ["card@span_attribute", "email@span_name"]
+    assert finding_status(replace(finding, operation=None), seen).leaks == ()
 
 
 def test_an_id_says_when_the_rollout_began() -> None:

@@ -24,6 +24,7 @@ from verdigris.rollout.status import (
     StepStatus,
 )
 from verdigris.rollout.transitions import TERMINAL, Phase
+from verdigris.sensitive.findings import Leak
 
 NOW = 1_790_000_000.0
 STATUS = RolloutStatus(
@@ -174,7 +175,7 @@ def test_no_name_reaches_the_terminal_as_it_came_and_every_line_fits(data: st.Da
         steps=tuple(StepStatus(number(), data.draw(STATES)) for _ in range(data.draw(st.integers(0, 50)))),
         baseline=RoleStatus(name(), count(), count(), count()), candidate=RoleStatus(name(), count(), count(), count()),
         evidence=tuple(EvidenceStatus(name(), name(), number(), number(), count()) for _ in range(3)),
-        findings=(FindingStatus(name(), name(), name(), name(), name()),),
+        findings=(FindingStatus(name(), name(), name(), name(), name(), (Leak(name(), name(), (name(),), (name(),)),)),),
         missing=tuple(MissingStatus(name(), name(), count(), count(), data.draw(st.none() | NUMBERS)) for _ in range(2)),
         windows=count(), late_spans=count(), clock_skew_s=data.draw(st.none() | NUMBERS), notes=(name(), name()),
         proxy_clock_offset_s=data.draw(st.none() | NUMBERS), cannot_resume=name(),
@@ -191,6 +192,14 @@ def test_no_name_reaches_the_terminal_as_it_came_and_every_line_fits(data: st.Da
         assert line.plain.isprintable() or set(filter(lambda c: not c.isprintable(), line.plain)) <= {"\u3000", "\xa0"} | SPACES
     if plain_ascii:
         assert all(line.plain.isascii() for line in lines)
+
+
+def test_what_is_sent_is_shown_masked_with_the_rules_that_speak_of_it() -> None:
+    leak = Leak("card", "span_attribute", ("411111******1111",), ("PCI-DSS-4.0.1:3.4.1",))
+    status = replace(STATUS, findings=(replace(FINDING, leaks=(leak, Leak("{other}", "", (), ()))),))
+    shown = "\n".join(line.plain for line in picture(status, (), NOW, 100))
+    assert "card in span_attribute: 411111******1111 (PCI-DSS-4.0.1:3.4.1)" in shown
+    assert "    {other}\n" in shown
 
 
 SPACES = {chr(n) for n in range(0x3001) if chr(n).isspace() and not chr(n).isprintable() and n > 0xA0} - {"\u2028", "\u2029"}

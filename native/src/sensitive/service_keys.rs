@@ -231,14 +231,13 @@ pub(super) fn find_entra_secrets(scan: &mut Scan<'_>) {
 
 /// Addresses of webhooks, which are their own secret, and tokens of Telegram's bots: their number, `:AA` and 33 characters.
 pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
-    // With the bytes that follow at least.
-    const WEBHOOKS: [(&[u8], usize); 5] = [
-        (b"hooks.slack.com/services/", 30),
-        (b"discord.com/api/webhooks/", 30),
-        (b"discordapp.com/api/webhooks/", 30),
-        (b".webhook.office.com/webhookb2/", 30),
-        (b"hooks.zapier.com/hooks/catch/", 12),
+    const WEBHOOKS: [&[u8]; 4] = [
+        b"hooks.slack.com/services/",
+        b"discord.com/api/webhooks/",
+        b"discordapp.com/api/webhooks/",
+        b".webhook.office.com/webhookb2/",
     ];
+    const WEBHOOK_BYTES_MIN: usize = 30;
     const BOT_DIGITS_MAX: usize = 12;
     const BOT_BYTES_MIN: usize = 33;
     let text = scan.text;
@@ -247,13 +246,12 @@ pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
     };
     let mut done = 0;
     for from in memchr_iter(b'/', text).map(|slash| slash + 1) {
-        let Some((_, least)) = WEBHOOKS.iter().find(|(webhook, _)| from >= done && text[..from].ends_with(webhook))
-        else {
+        if from < done || !WEBHOOKS.iter().any(|webhook| text[..from].ends_with(webhook)) {
             continue;
-        };
+        }
         let length = run(from, true);
         done = from + length;
-        if length >= *least {
+        if length >= WEBHOOK_BYTES_MIN {
             scan.push(from..done, Detector::ServiceKey);
         }
     }

@@ -42,7 +42,7 @@ class Finding:
     sentence: str
     follows_from: str | None
     examples: Examples
-    leaks: tuple[Leak, ...] = ()
+    leaks: tuple[Leak, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class Comparison:
     operations: tuple[OperationDetail, ...]
     waterfalls: tuple[Waterfall, ...]
     versions: dict[str, str]
-    definition_sha256: str = ""
+    definition_sha256: str
 
 
 _ADAPTER: TypeAdapter[Comparison] = TypeAdapter(Comparison)

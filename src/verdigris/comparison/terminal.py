@@ -293,7 +293,8 @@ def leak_text(leak: Leak) -> str:
     """What is sent that should not be, how it looks masked, and which rules speak of it."""
     samples = f": {', '.join(visible(sample) for sample in leak.samples)}" if leak.samples else ""
     rules = f" ({', '.join(leak.standards)})" if leak.standards else ""
-    return f"{leak.detector} in {leak.position}{samples}{rules}"
+    place = f" in {leak.position}" if leak.position else ""  # what was too much for the words of one span has none
+    return f"{leak.detector}{place}{samples}{rules}"
 
 
 def _missing(page: Page, missing: Sequence[Missing]) -> None:

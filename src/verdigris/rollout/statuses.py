@@ -2,13 +2,14 @@
 
 import calendar
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import TypeAdapter
 
 from verdigris.approvals.approval import ApprovalDecision, Verified
 from verdigris.approvals.gate import Granted, Refused, Waiting
 from verdigris.judge.verdict import Finding, Missing
+from verdigris.judge.windows import Operation
 from verdigris.plan.gates import Gate
 from verdigris.plan.plan import Plan
 from verdigris.rollout.agreement import Agreed, Answer
@@ -30,6 +31,7 @@ from verdigris.rollout.status import (
 )
 from verdigris.rollout.transitions import Phase
 from verdigris.rollout.watching import Watch
+from verdigris.sensitive.findings import Leak
 from verdigris.times import rfc3339
 
 EVIDENCE_MAX = 12
@@ -80,7 +82,7 @@ def compose(
             EvidenceStatus(e.signal.value, str(e.edge or e.operation), e.log_e, e.threshold, e.candidate_requests)
             for e in judged.evidence[:EVIDENCE_MAX]
         ),
-        findings=() if judged is None else tuple(_finding(f, watch) for f in judged.findings[:FINDINGS_MAX]),
+        findings=() if judged is None else tuple(finding_status(f, watch.around.leak) for f in judged.findings[:FINDINGS_MAX]),
         missing=() if judged is None else tuple(_missing(m, watch) for m in judged.missing[:EVIDENCE_MAX]),
         waiting_for="" if position.ended else waiting.reason,
         waiting_until_unix_s=None if position.ended else waiting.until_unix_s,
@@ -178,9 +180,10 @@ def _steps(plan: Plan, position: Position) -> tuple[StepStatus, ...]:
     )
 
 
-def _finding(finding: Finding, watch: Watch) -> FindingStatus:
+def finding_status(finding: Finding, leak: Callable[[str, Operation], Leak]) -> FindingStatus:
+    """A finding; `leak` says what a word of the windows says that an operation sends."""
     operation = finding.operation
-    leaks = () if operation is None else tuple(watch.around.leak(word, operation) for word in finding.leaks)
+    leaks = () if operation is None else tuple(leak(word, operation) for word in finding.leaks)
     return FindingStatus(finding.id, finding.signal.value, finding.severity.value, finding.service, finding.sentence, leaks)
 
 

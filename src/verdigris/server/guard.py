@@ -86,8 +86,8 @@ class Guard:
 async def open_guard(settings: GuardSettings) -> AsyncIterator[Guard]:
     """A guard, until the end of the block.
 
-    Raises: CannotStart, StoreError, RecordsUnavailable, CannotMask, CannotListen, ListenerFailed, TlsUnusable, InvalidActors, InvalidPeople: then
-    nothing runs.
+    Raises: CannotStart, StoreError, RecordsUnavailable, CannotMask, CannotListen, ListenerFailed, TlsUnusable, InvalidActors,
+    InvalidPeople: then nothing runs.
     """
     folder = _made(settings.state_folder)
     name = guard_name(folder)
