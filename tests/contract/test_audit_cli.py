@@ -1,5 +1,6 @@
 """What an auditor does with the record of a rollout, by command: verify, show, judge again, list, export; and what a rotated key means."""
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -32,6 +33,9 @@ from verdigris.server.settings import GuardSettings
 
 PLACES = Places(("127.0.0.1:1",), ("127.0.0.1:2",), "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1:5", "/committed")
 PLAN = load_plan(plan_text(CASES["errors"], FAST, PLACES))
+
+
+MASKED = b'{"allow":[{"detector":"email","key":"support.mailbox","reason":"a public address","service":"*"}]}'
 
 
 def opened(state: Path) -> Records:
@@ -97,6 +101,28 @@ def test_the_population_has_every_rollout_and_what_became_of_it(played: Path) ->
     assert code == 0
     assert "rolled back  FAIL" in out
     assert json.loads(verdigris("audit", "population", "--to", "2026-09-01", "--state", played, "--json")[1])["rollouts"] == []
+
+
+def test_a_pack_has_what_was_masked_meanwhile_with_the_reasons_of_exceptions(tmp_path: Path) -> None:
+    state, pack = tmp_path / "state", tmp_path / "pack.zip"
+    state.mkdir()
+    records = opened(state)
+    for definition in (b'{"allow":[]}', MASKED):
+        records.note_masking("g1", 1_790_000_000.0, definition, 0, 1)
+    rolled_out(World(rate_per_s=2_000, candidate=behaving(failed=0.1)), records, PLAN)
+    records.close()
+    assert verdigris("audit", "export", "latest", "--state", state, "--output", pack)[0] == 0
+    with zipfile.ZipFile(pack) as files:
+        assert files.read(f"evidence/{hashlib.sha256(MASKED).hexdigest()}") == MASKED
+        entries = [json.loads(files.read(name)) for name in files.namelist() if name.startswith("entries/")]
+    statements = [json.loads(base64.b64decode(entry["payload"])) for entry in entries]
+    masking = [one["predicate"]["values"]["masking"] for one in statements if one["predicateType"].endswith("masking.set/v1")]
+    assert masking == [hashlib.sha256(MASKED).hexdigest()]  # and not what was masked earlier
+    key = (state / "ledger.keys").read_text(encoding="utf-8").strip()
+    with zipfile.ZipFile(pack) as files:
+        files.extractall(tmp_path / "pack")
+    verified = subprocess.run([sys.executable, tmp_path / "pack" / "verify.py", "pack", tmp_path / "pack", "--key", key], check=False)
+    assert verified.returncode == 0
 
 
 def test_a_pack_verifies_itself_without_us(played: Path, tmp_path: Path) -> None:

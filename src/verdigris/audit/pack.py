@@ -21,7 +21,7 @@ from verdigris.ledger.entry_kinds import Kind
 from verdigris.ledger.merkle import InvalidProof, verify_consistency
 from verdigris.ledger.note import Note, verified
 from verdigris.ledger.stamps import STAMPS, Kept
-from verdigris.ledger.statement import named_evidence
+from verdigris.ledger.statement import ActorKind, named_evidence
 
 FORMAT = "verdigris.pack/1"
 _MOMENT = (1980, 1, 1, 0, 0, 0)
@@ -39,7 +39,7 @@ wrote it. KEY is the ledger's verifier key (name+id+key). Take it from somebody 
 
 entries/   what was written, in order: DSSE envelopes around in-toto statements
 proofs/    that each is in the ledger whose head is `checkpoint` (C2SP tlog-proof)
-evidence/  what entries rest on and what people wrote and signed, by SHA-256; what
+evidence/  what entries rest on, what people wrote and signed, and what the guards masked, by SHA-256; what
            is missing was erased, and an entry of the guard's says when and why
 plan.json  what was asked for
 
@@ -74,6 +74,20 @@ def _erasing(named: Container[str], record: Record) -> Iterator[Entry]:
             yield entry
 
 
+def _masked(entries: Sequence[Entry], record: Record) -> Iterator[Entry]:
+    """What the guards that acted masked: each one's last word of it before the rollout, and all until its end."""
+    guards = {entry.statement.actor.card for entry in entries if entry.statement.actor.kind is ActorKind.GUARD}
+    before: dict[str, Entry] = {}
+    for entry in record.entries():
+        card = entry.statement.actor.card
+        if entry.statement.kind is Kind.MASKING_SET and card in guards and entry.index < entries[-1].index:
+            if entry.index < entries[0].index:
+                before[card] = entry
+            else:
+                yield entry
+    yield from before.values()
+
+
 def with_reviews(entries: Sequence[Entry], ledger: Sequence[Entry]) -> list[Entry]:
     """A rollout's entries, and those in which a guard says that what was overridden in it has been reviewed. In order."""
     overridden = {entry.statement.values["approval"] for entry in entries if entry.statement.kind is Kind.FREEZE_OVERRIDDEN}
@@ -101,7 +115,7 @@ def write_pack(record: Record, entries: Sequence[Entry], file: Path, held: Seque
     rollout, plan = entries[0].statement.rollout, entries[0].statement.plan
     contents: dict[str, bytes] = {"checkpoint": str(record.head).encode()}
     ledger, as_of_unix_s = record.reviews()
-    chosen = with_reviews(entries, ledger)
+    chosen = [*with_reviews(entries, ledger), *_masked(entries, record)]
     named = dict.fromkeys(named_by(chosen, record))
     told = sorted([*chosen, *_erasing(named, record)], key=lambda entry: entry.index)
     for entry in told:
