@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,12 @@ def recorded(guard: Guard) -> list[tuple[Statement, dict[str, Any]]]:
     return [(one, json.loads(records.evidence(str(one.values["masking"])) or b"")) for one in said]
 
 
-def test_a_plans_detectors_hold_before_its_rollout_begins_and_after_the_guard_was_started_again(tmp_path: Path) -> None:
+def test_a_plans_detectors_hold_before_its_rollout_begins_and_after_the_guard_was_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing_more(*_: object) -> None:
+        await asyncio.Event().wait()
+
     async def test() -> None:
         async with guarding(tmp_path) as guard:
             assert await stored(guard, 1) == TEXT
@@ -90,8 +96,21 @@ def test_a_plans_detectors_hold_before_its_rollout_begins_and_after_the_guard_wa
             (before, _), (after, definition) = recorded(guard)
             assert (before.values["detectors"], after.values["detectors"]) == (0, 1)
             assert [one["name"] for one in definition["detectors"]] == ["case_number"]
-        async with guarding(tmp_path) as guard:
+        monkeypatch.setattr(MaskingInForce, "keep", nothing_more)
+        async with guarding(tmp_path) as guard:  # from before its first span on
             assert await stored(guard, 3) == "see [case_number] and TICKET-4711"
+
+    asyncio.run(test())
+
+
+def test_they_hold_as_soon_as_somebody_acts_on_the_rollout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verdigris.server.masking.REFRESH_EVERY_S", 3600.0)  # what the records say is not asked for again
+
+    async def test() -> None:
+        async with guarding(tmp_path) as guard:
+            begun = await guard.control.start(plan_with(CASE), "alice")
+            await until(lambda: begun.id in guard.acting.drivers)
+            assert await stored(guard, 1) == "see [case_number] and TICKET-4711"
 
     asyncio.run(test())
 
@@ -145,6 +164,20 @@ def test_a_name_that_two_guards_gave_to_two_things_is_no_way_around_either() -> 
     assert treated is not None
     assert treated.text == "[case_number] [case_number_2]"
     assert masking.why_not(load_plan(plan_with(other))) is not None
+
+
+def test_what_is_put_in_force_while_the_records_are_read_stays() -> None:
+    masking = MaskingInForce("{}", lambda _: None)
+
+    class Records:
+        """Read just before a plan was submitted."""
+
+        def own_detectors(self, _: float) -> tuple[OwnDetector, ...]:
+            masking.include(load_plan(plan_with(CASE)))
+            return ()
+
+    asyncio.run(masking.load(Records(), NOW))  # type: ignore[arg-type]
+    assert masking.why_not(load_plan(plan_with(replace(CASE, pattern="CASE/[0-9]{8}")))) is not None
 
 
 def test_more_than_the_decoder_takes_is_refused_and_what_was_masked_is_masked() -> None:
