@@ -164,6 +164,8 @@ NEIGHBOURS: dict[str, list[object]] = {
     "not_after": ["2027-01-01T00:00:00Z"],
     "from": ["2026-12-23T00:00:00Z"],
     "to": ["2026-12-28T00:00:00Z"],
+    "checksum": ["luhn"],
+    "treatment": ["hash"],
 }
 
 
