@@ -1,7 +1,9 @@
 """Detectors of sensitive data: the names of the decoder's own, which a test asks it for, and those that a plan brings along."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from verdigris._native import Masking
 
@@ -14,7 +16,8 @@ CHECKSUMS = ("none", "luhn", "mod97", "mod11")
 TREATMENTS = ("mask", "hash", "drop")
 """What a plan may have done with what its detectors find. A span may belong to another rollout as well, so none is refused for a plan."""
 
-_SOME_KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+SOME_HASH_KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+"""For asking the decoder about a part of a definition; whether there is a key is asked of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,18 @@ class OwnDetector:
     checksum: str = "none"
     treatment: str = "mask"
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> "OwnDetector":
+        """What `document` wrote."""
+        return cls(**{**document, "keys": tuple(document["keys"])})
+
+    def document(self) -> dict[str, Any]:
+        """In the form of the decoder's JSON."""
+        return asdict(self) | {"keys": list(self.keys)}
+
     def refusal(self) -> str | None:
         """Why the decoder does not take it; None if it does. Whether the guard has a key for hashes is not asked."""
-        return refusal(json.dumps({"hash_key": _SOME_KEY, "detectors": [asdict(self)]}))
+        return refusal(json.dumps({"hash_key": SOME_HASH_KEY, "detectors": [self.document()]}))
 
 
 def refusal(definition: str) -> str | None:

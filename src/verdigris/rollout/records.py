@@ -186,7 +186,7 @@ class Records:
                 _ROLLOUTS.insert().values(
                     id=made, subject=subject, name=plan.name, digest=plan.digest, plan=plan.canonical, started_unix_s=now_unix_s,
                     position=_position_text(Position(since_unix_s=now_unix_s)), generation=generation, term=0, guard=guard,
-                    heard_unix_s=0.0, detectors=json.dumps([asdict(one) for one in plan.detectors]) if plan.detectors else None,
+                    heard_unix_s=0.0, detectors=json.dumps([one.document() for one in plan.detectors]) if plan.detectors else None,
                 )
             )  # fmt: skip
             evidence.put(connection, plan.canonical)
@@ -240,7 +240,7 @@ class Records:
         for row in rows:
             kept_s = None if row.ended_unix_s is None else evidence_kept_s(bytes(row.plan))
             if kept_s is None or row.ended_unix_s + kept_s > now_unix_s:
-                found |= dict.fromkeys(OwnDetector(**of | {"keys": tuple(of["keys"])}) for of in json.loads(row.detectors))
+                found |= dict.fromkeys(map(OwnDetector.read, json.loads(row.detectors)))
         return tuple(found)
 
     def note_masking(self, guard: str, now_unix_s: float, definition: bytes, detectors: int, allowed: int) -> None:

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import rfc8785
@@ -54,13 +54,14 @@ class MaskingInForce:
         self._own: tuple[OwnDetector, ...] = ()
         self._included = 0
         """So often a plan's detectors were added here: a reading of the records from before does not know of the last ones."""
-        self._noted: bytes | None = None
+        self._noted: tuple[OwnDetector, ...] | None = None
 
     def why_not(self, plan: Plan) -> str | None:
         """Why a plan's detectors could not be put in force beside those that are; None if they could."""
-        settings = [OwnDetector(**one | {"keys": tuple(one["keys"])}) for one in self._settings.get("detectors", ())]
+        settings = map(OwnDetector.read, self._settings.get("detectors", ()))
+        known = {*settings, *self._own}
         for one in plan.detectors:
-            if any(known.name == one.name and known != one for known in (*settings, *self._own)):
+            if any(other.name == one.name and other != one for other in known):
                 return f"another detector has the name {one.name} already, in this guard's settings or in another plan; give it another"
         return refusal(self._definition(_joined(self._own, plan.detectors)))
 
@@ -89,11 +90,12 @@ class MaskingInForce:
             self._put_in_force(found)
 
     async def _note(self, records: Records, guard: str, now_unix_s: float) -> None:
-        document = rfc8785.dumps(json.loads(self._definition(self._own)) | {"hash_key": "hash_key" in self._settings})
-        if document != self._noted:
-            detectors, allowed = len(self._own) + len(self._settings.get("detectors", ())), len(self._settings.get("allow", ()))
+        own = self._own
+        if own != self._noted:
+            document = rfc8785.dumps(json.loads(self._definition(own)) | {"hash_key": "hash_key" in self._settings})
+            detectors, allowed = len(own) + len(self._settings.get("detectors", ())), len(self._settings.get("allow", ()))
             await asyncio.to_thread(records.note_masking, guard, now_unix_s, document, detectors, allowed)
-            self._noted = document
+            self._noted = own
 
     def _put_in_force(self, own: tuple[OwnDetector, ...]) -> None:
         if own == self._own:
@@ -123,10 +125,10 @@ def _with_names_of_their_own(settings: Sequence[dict[str, Any]], own: Sequence[O
     """
     found: dict[str, dict[str, Any]] = {one["name"]: one for one in settings}
     for one in own:
-        form = json.loads(json.dumps(asdict(one)))
+        form = one.document()
         number = 1
         while found.get(form["name"], form) != form:
             number += 1
-            form = json.loads(json.dumps(asdict(replace(one, name=f"{one.name[:28]}_{number}"))))
+            form = replace(one, name=f"{one.name[:28]}_{number}").document()
         found[form["name"]] = form
     return list(found.values())

@@ -19,7 +19,7 @@ from verdigris.errors import VerdigrisError
 from verdigris.ledger.note import Algorithm, InvalidNote, VerifierKey
 from verdigris.ledger.timestamp import Authority, TimestampFailed, read_roots
 from verdigris.ledger.witness_client import Witness
-from verdigris.plan.detectors import refusal
+from verdigris.plan.detectors import SOME_HASH_KEY, refusal
 from verdigris.plan.identity import IdentityMatch
 from verdigris.plan.yaml_text import read_yaml
 from verdigris.rollout.surroundings import TAKEOVER_AFTER_S
@@ -423,19 +423,18 @@ def _masking(asked: _Masking, folder: Path, environ: Mapping[str, str]) -> str:
 
 def _masking_problems(asked: _Masking) -> list[tuple[_Place, str]]:
     """What the decoder says against each part, with its place: each is shown to it by itself, with the parts that it needs."""
-    some_key = "AAAAAAAAAAAAAAAAAAAAAA=="  # whether there is a key is asked of the whole
     found: list[tuple[_Place, str]] = []
     good: list[_Detector] = []
     for number, detector in enumerate(asked.detectors):
-        if why := refusal(_definition(asked, {}, [*good, detector], [], some_key)):
+        if why := refusal(_definition(asked, {}, [*good, detector], [], SOME_HASH_KEY)):
             found.append((("masking", "detectors", number), why))
         else:
             good.append(detector)
     for name, treatment in asked.treatments.items():
-        if why := refusal(_definition(asked, {name: treatment}, [], [], some_key)):
+        if why := refusal(_definition(asked, {name: treatment}, [], [], SOME_HASH_KEY)):
             found.append((("masking", "treatments", name), why))
     for number, allow in enumerate(asked.allow):
-        if why := refusal(_definition(asked, {}, good, [allow], some_key)):
+        if why := refusal(_definition(asked, {}, good, [allow], SOME_HASH_KEY)):
             found.append((("masking", "allow", number), why))
     return found
 
