@@ -99,37 +99,37 @@ impl Reading {
         let mut places: Vec<u32> = (0..=u32::try_from(text.len()).ok()?).collect();
         let mut changed = false;
         for _ in 0..PERCENT_ROUNDS {
-            if !decode_percent(&mut text, &mut places) {
+            if !decode(&mut text, &mut places, percent) {
                 break;
             }
             changed = true;
         }
-        changed |= decode_escapes(&mut text, &mut places);
+        changed |= decode(&mut text, &mut places, escape);
         changed |= replace_characters(&mut text, &mut places);
         changed.then_some(Self { text, places })
     }
 }
 
-/// Decodes `%41` and the like in place; false if there are none.
-fn decode_percent(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
-    let half = |byte: Option<&u8>| {
-        byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|half| u8::try_from(half).ok())
-    };
+/// Bytes that others stand for, and how many of them there are.
+type Decoded = ([u8; 4], usize);
+
+/// Puts what is decoded in the place of what stands for it; false if nothing does. `unit` says of the rest of a text how many bytes
+/// belong together, and what they stand for, which is shorter; `None`: themselves.
+fn decode(text: &mut Vec<u8>, places: &mut Vec<u32>, unit: impl Fn(&[u8]) -> (usize, Option<Decoded>)) -> bool {
     let (mut read, mut write) = (0, 0);
     while read < text.len() {
-        places[write] = places[read];
-        let pair = half(text.get(read + 1)).zip(half(text.get(read + 2)));
-        match (text[read], pair) {
-            (b'%', Some((high, low))) => {
-                text[write] = high << 4 | low;
-                read += 3;
-            }
-            (byte, _) => {
-                text[write] = byte;
-                read += 1;
-            }
+        let (length, decoded) = unit(&text[read..]);
+        if let Some((bytes, count)) = decoded {
+            let from = places[read];
+            text[write..write + count].copy_from_slice(&bytes[..count]);
+            places[write..write + count].fill(from);
+            write += count;
+        } else {
+            text.copy_within(read..read + length, write);
+            places.copy_within(read..read + length, write);
+            write += length;
         }
-        write += 1;
+        read += length;
     }
     places[write] = places[read];
     let changed = write < read;
@@ -138,40 +138,36 @@ fn decode_percent(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
     changed
 }
 
-/// Decodes `\u0041` in place, also with more backslashes, as JSON inside JSON has them; false if there are none. Half of a
-/// character beyond the basic plane stays as it is.
-fn decode_escapes(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
-    let (mut read, mut write) = (0, 0);
-    while read < text.len() {
-        places[write] = places[read];
-        let slashes = text[read..].iter().take_while(|&&byte| byte == b'\\').count();
-        let digits =
-            text.get(read + slashes + 1..read + slashes + 5).filter(|_| text.get(read + slashes) == Some(&b'u'));
-        let code = digits.filter(|_| slashes > 0).and_then(|digits| {
-            digits.iter().try_fold(0, |code, &digit| Some(code << 4 | char::from(digit).to_digit(16)?))
-        });
-        if let Some(character) = code.and_then(char::from_u32) {
-            let mut bytes = [0; 4];
-            let bytes = character.encode_utf8(&mut bytes).as_bytes();
-            let from = places[read];
-            read += slashes + 5;
-            for &byte in bytes {
-                (text[write], places[write]) = (byte, from);
-                write += 1;
-            }
-        } else {
-            for _ in 0..slashes.max(1) {
-                (text[write], places[write]) = (text[read], places[read]);
-                read += 1;
-                write += 1;
-            }
-        }
+/// The number that hexadecimal digits stand for.
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
+}
+
+/// `%41` and the like.
+fn percent(rest: &[u8]) -> (usize, Option<Decoded>) {
+    let [b'%', high, low, ..] = *rest else { return (1, None) };
+    match hexadecimal(&[high, low]).and_then(|byte| u8::try_from(byte).ok()) {
+        Some(byte) => (3, Some(([byte, 0, 0, 0], 1))),
+        None => (1, None),
     }
-    places[write] = places[read];
-    let changed = write < read;
-    text.truncate(write);
-    places.truncate(write + 1);
-    changed
+}
+
+/// `\u0041`, also with more backslashes, as JSON inside JSON has them. Half of a character beyond the basic plane stays as it is.
+fn escape(rest: &[u8]) -> (usize, Option<Decoded>) {
+    let slashes = rest.iter().take_while(|&&byte| byte == b'\\').count();
+    if slashes == 0 {
+        return (1, None);
+    }
+    let character = match rest[slashes..] {
+        [b'u', a, b, c, d, ..] => hexadecimal(&[a, b, c, d]).and_then(char::from_u32),
+        _ => None,
+    };
+    let decoded = character.map(|character| {
+        let mut bytes = [0; 4];
+        let count = character.encode_utf8(&mut bytes).len();
+        (bytes, count)
+    });
+    (slashes + if decoded.is_some() { 5 } else { 0 }, decoded)
 }
 
 /// Puts ASCII in place of characters that mean the same; false if there are none.

@@ -90,9 +90,9 @@ const KEYS: &[(&[u8], Alphabet, usize)] = &[
     (b"sbp_", Hex, 40),
     // Hugging Face, HashiCorp Vault.
     (b"hf_", Token, 30),
+    (b"api_org_", Token, 34),
     (b"hvs", Token, 24),
     (b"hvb", Token, 24),
-    (b"api_org_", Token, 34),
     // Linear, Notion, Figma, Typeform, Mailgun, New Relic.
     (b"lin_api_", Token, 32),
     (b"lin_oauth_", Token, 32),
@@ -114,6 +114,7 @@ const KEYS: &[(&[u8], Alphabet, usize)] = &[
     (b"sk_live_", Token, 16),
     (b"sk_test_", Token, 16),
     (b"whsec_", Token, 24),
+    // Razorpay, Shippo, EasyPost.
     (b"rzp_live_", Token, 14),
     (b"rzp_test_", Token, 14),
     (b"shippo_live_", Hex, 40),
