@@ -30,16 +30,27 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What each digit stands for, of either alphabet; [`NONE`] for other bytes.
+static VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < 64 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        let small = value as u8;
+        values[DIGITS[value] as usize] = small;
+        value += 1;
+    }
+    values[b'-' as usize] = 62;
+    values[b'_' as usize] = 63;
+    values
+};
+const NONE: u8 = u8::MAX;
+
+/// What a digit of either alphabet stands for.
 #[inline]
 pub(crate) fn value(digit: u8) -> Option<u32> {
-    Some(u32::from(match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' | b'-' => 62,
-        b'/' | b'_' => 63,
-        _ => return None,
-    }))
+    let value = VALUES[usize::from(digit)];
+    (value != NONE).then_some(u32::from(value))
 }
 
 #[cfg(test)]

@@ -195,11 +195,13 @@ impl End {
     }
 
     fn is_at(self, byte: u8) -> bool {
+        let separates = matches!(byte, b'\r' | b'\n' | b'"' | b'\'' | b'`');
+        let field = matches!(byte, b',' | b';' | b'&' | b'<' | b'>' | b')' | b'}' | b'|');
         match self {
-            Self::Line => b"\r\n\"'`".contains(&byte),
-            Self::Field => b"\r\n\"'`,;&<>)}]|".contains(&byte),
-            Self::Number => !byte.is_ascii_digit() && !b" -+().".contains(&byte),
-            Self::Word => b" \t\r\n\"'`,;&<>)}|".contains(&byte),
+            Self::Line => separates,
+            Self::Field => separates || field || byte == b']',
+            Self::Number => !byte.is_ascii_digit() && !matches!(byte, b' ' | b'-' | b'+' | b'(' | b')' | b'.'),
+            Self::Word => separates || field || matches!(byte, b' ' | b'\t'),
         }
     }
 }
@@ -228,10 +230,10 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
 
 /// The key that ends before `end`, its quotes and spaces passed over.
 fn key_before(text: &[u8], end: usize) -> &[u8] {
+    let is_between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'`' | b'\\');
+    let is_key = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$');
     let before = &text[..end];
-    let passed = before.iter().rev().take(BETWEEN_MAX).take_while(|byte| b" \"'`\\".contains(byte)).count();
-    let before = &before[..before.len() - passed];
-    let is_key = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-.$".contains(byte);
+    let before = &before[..end - before.iter().rev().take(BETWEEN_MAX).take_while(is_between).count()];
     let length = before.iter().rev().take(KEY_BYTES_MAX).take_while(is_key).count();
     &before[before.len() - length..]
 }
@@ -242,7 +244,7 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass) -> Option<usize> {
     // A bracket opens a list if a quote follows it; otherwise it may be the first byte of the mark that a treatment leaves.
     let is_between = |place: &usize| match text[*place] {
         b'[' => text.get(place + 1).is_some_and(|byte| b"\"'\\".contains(byte)),
-        byte => b" =>\\\"'`".contains(&byte),
+        byte => matches!(byte, b' ' | b'=' | b'>' | b'\\' | b'"' | b'\'' | b'`'),
     };
     let between = (at..text.len()).take(BETWEEN_MAX).take_while(is_between).count();
     let mut start = at + between;

@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use super::detector::Detector;
-use super::luhn;
 use super::scan::Scan;
+use super::{digits_end, luhn};
 
 const DIGITS_MIN: usize = 12;
 const DIGITS_MAX: usize = 19;
@@ -50,24 +50,23 @@ fn is_card(digits: &[u8]) -> bool {
     is_brand(prefix, digits.len()) && luhn(digits, 0)
 }
 
-/// Finds card numbers in time linear in the text: each run of digits is tried from a bounded number of places per digit.
-pub(super) fn find(scan: &mut Scan<'_>) {
+/// Looks for card numbers that start in the digits at `run`, and inside them. Returns up to where there is nothing more to look for.
+/// Each digit is looked at a bounded number of times.
+pub(super) fn find_at(scan: &mut Scan<'_>, run: Range<usize>) -> usize {
     let text = scan.text;
-    let mut at = 0;
-    while let Some(start) = (at..text.len()).find(|&at| text[at].is_ascii_digit()) {
-        let end = run_end(text, start);
-        at = end;
-        if let Some(grouped) = grouped(text, start, end) {
-            if let Some(uuid) = uuid_around(text, start) {
-                at = uuid.end.max(end);
-            } else {
-                at = grouped.end;
-                scan.push(grouped, Detector::Card);
-            }
-        } else if end - start >= DIGITS_MIN && !is_passed_over(text, start, end) {
-            in_run(scan, start, end);
+    let (start, end) = (run.start, run.end);
+    if let Some(grouped) = grouped(text, start, end) {
+        if let Some(uuid) = uuid_around(text, start) {
+            return uuid.end.max(end);
         }
+        let end = grouped.end;
+        scan.push(grouped, Detector::Card);
+        return end;
     }
+    if end - start >= DIGITS_MIN && !is_passed_over(text, start, end) {
+        in_run(scan, start, end);
+    }
+    end
 }
 
 /// Whether the digits are part of something else that is known.
@@ -85,10 +84,6 @@ pub(super) fn find_number(scan: &mut Scan<'_>) {
     if fits && !is_time(text) && is_card(text) {
         scan.push(0..text.len(), Detector::Card);
     }
-}
-
-fn run_end(text: &[u8], start: usize) -> usize {
-    (start..text.len()).find(|&at| !text[at].is_ascii_digit()).unwrap_or(text.len())
 }
 
 /// A run that is a card as a whole, or the windows in it that are. Windows that overlap are taken together, because which of
@@ -154,7 +149,7 @@ fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
         from = to + 1;
         // One digit more than can be is enough to know that it is too many.
         let window = text.len().min(from + DIGITS_MAX + 1);
-        to = run_end(&text[..window], from);
+        to = digits_end(&text[..window], from);
     }
 }
 

@@ -7,6 +7,8 @@
 //! starts where its run of letters starts. Not found: values in hexadecimal, compressed, encrypted, encoded more often than that,
 //! written in words or split over several attributes.
 
+use std::ops::Range;
+
 use super::custom;
 use super::definition::Masking;
 use super::scan::{Found, Scan, find_content};
@@ -105,7 +107,7 @@ impl Reading {
             changed = true;
         }
         changed |= decode(&mut text, &mut places, escape);
-        changed |= replace_characters(&mut text, &mut places);
+        changed |= !text.is_ascii() && replace_characters(&mut text, &mut places);
         changed.then_some(Self { text, places })
     }
 }
@@ -223,48 +225,50 @@ pub(super) fn find_hidden(text: &[u8], key: &[u8], masking: &Masking, identity: 
 
 /// Runs the detectors on what base64 in the text stands for; what it stands for goes as a whole if something is found in it.
 ///
-/// A slash is part of an alphabet and also what paths are made of, so runs are looked for with slashes and without.
+/// A slash is part of an alphabet and also what paths are made of, so runs are looked at with slashes and without.
 pub(super) fn find_base64(text: &[u8], masking: &Masking, places: Option<&[u32]>, found: &mut Vec<Found>) {
     let mut decoded = Vec::new();
-    find_base64_runs(text, true, &mut decoded, masking, places, found);
-    if memchr::memchr(b'/', text).is_some() {
-        find_base64_runs(text, false, &mut decoded, masking, places, found);
+    let mut scan = Scan::new(text, masking, found, places);
+    for run in base64_runs(text, 0..text.len(), true) {
+        find_in_base64(&mut scan, run.clone(), &mut decoded);
+        if memchr::memchr(b'/', &text[run.clone()]).is_some() {
+            for part in base64_runs(text, run, false) {
+                find_in_base64(&mut scan, part, &mut decoded);
+            }
+        }
     }
 }
 
-fn find_base64_runs(
-    text: &[u8],
-    slashes: bool,
-    decoded: &mut Vec<u8>,
-    masking: &Masking,
-    places: Option<&[u32]>,
-    found: &mut Vec<Found>,
-) {
-    let is_part = |byte: u8| crate::base64::value(byte).is_some() && (slashes || byte != b'/');
-    let mut at = 0;
-    while at < text.len() {
-        if !text[at].is_ascii_alphanumeric() {
+/// Runs of base64 that are worth decoding: each starts with a letter or a digit.
+fn base64_runs(text: &[u8], within: Range<usize>, slashes: bool) -> impl Iterator<Item = Range<usize>> {
+    let is_part = move |byte: u8| crate::base64::value(byte).is_some() && (slashes || byte != b'/');
+    let mut at = within.start;
+    std::iter::from_fn(move || {
+        while at < within.end {
+            let start = at;
             at += 1;
-            continue;
+            if !text[start].is_ascii_alphanumeric() {
+                continue;
+            }
+            at = (at..within.end).find(|&at| !is_part(text[at])).unwrap_or(within.end);
+            if at - start >= BASE64_BYTES_MIN {
+                return Some(start..at);
+            }
         }
-        let start = at;
-        while at < text.len() && is_part(text[at]) {
-            at += 1;
-        }
-        if at - start < BASE64_BYTES_MIN {
-            continue;
-        }
-        decode_readable(&text[start..at], decoded);
-        if decoded.len() < BASE64_BYTES_MIN * 3 / 4 {
-            continue;
-        }
-        let padding = text[at..].iter().take(2).take_while(|&&byte| byte == b'=').count();
-        let mut inner = Vec::new();
-        find_content(&mut Scan::new(decoded, masking, &mut inner, None), Signals::of(decoded), false);
-        let mut scan = Scan::new(text, masking, found, places);
-        for detector in inner.iter().map(|found| found.detector) {
-            scan.push_whole(start..at + padding, detector, masking.marker(detector));
-        }
+        None
+    })
+}
+
+fn find_in_base64(scan: &mut Scan<'_>, run: Range<usize>, decoded: &mut Vec<u8>) {
+    decode_readable(scan.bytes(run.clone()), decoded);
+    if decoded.len() < BASE64_BYTES_MIN * 3 / 4 {
+        return;
+    }
+    let padding = scan.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
+    let mut inner = Vec::new();
+    find_content(&mut Scan::new(decoded, scan.masking, &mut inner, None), Signals::of(decoded), false);
+    for detector in inner.iter().map(|found| found.detector) {
+        scan.push_whole(run.start..run.end + padding, detector, scan.masking.marker(detector));
     }
 }
 

@@ -3,7 +3,9 @@
 use std::ops::{BitOr, BitOrAssign};
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, Input};
 
 /// Bytes of a key that are looked at, from its end: the last words say what it is.
 const KEY_BYTES: usize = 256;
@@ -292,10 +294,8 @@ const ABOUT: [&str; 25] = [
     "provider",
 ];
 
-static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    let words = RULES.iter().map(|(letters, ..)| letters);
-    AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(words).expect("a fixed list of short words")
-});
+static AUTOMATON: LazyLock<DFA> =
+    LazyLock::new(|| DFA::new(RULES.iter().map(|(letters, ..)| letters)).expect("a fixed list of short words"));
 
 /// The letters and digits of a key in lower case, and where its words start.
 struct Spelling {
@@ -338,12 +338,27 @@ impl Spelling {
 /// What `key` says. Linear in its length, which is looked at up to a bound.
 #[must_use]
 pub(super) fn classify(key: &[u8]) -> KeyClass {
+    if key.len() < 3 || !has_rule(key) { KeyClass::NONE } else { classify_words(&Spelling::of(key)) }
+}
+
+/// Whether the letters of a rule are in `key`. They seldom are, so nothing else is done before that is known.
+fn has_rule(key: &[u8]) -> bool {
+    let automaton = &*AUTOMATON;
+    let Ok(mut state) = automaton.start_state(Anchored::No) else { return true };
+    key[key.len().saturating_sub(KEY_BYTES)..].iter().filter(|byte| byte.is_ascii_alphanumeric()).any(|byte| {
+        state = automaton.next_state(Anchored::No, state, byte.to_ascii_lowercase());
+        automaton.is_match(state)
+    })
+}
+
+#[inline(never)]
+fn classify_words(words: &Spelling) -> KeyClass {
     let mut class = KeyClass::NONE;
-    if key.len() < 3 {
-        return class;
-    }
-    let words = Spelling::of(key);
-    for found in AUTOMATON.find_overlapping_iter(words.letters()) {
+    let input = Input::new(words.letters());
+    let mut state = OverlappingState::start();
+    while AUTOMATON.try_find_overlapping(&input, &mut state).is_ok()
+        && let Some(found) = state.get_match()
+    {
         let (_, at, says) = RULES[found.pattern().as_usize()];
         let as_words = words.starts[found.start()] && words.starts[found.end()];
         let holds = match at {

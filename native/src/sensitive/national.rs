@@ -1,5 +1,7 @@
 //! Numbers that states and health services give: with a checksum, or in the format that they are written in.
 
+use std::ops::Range;
+
 use memchr::memchr2_iter;
 
 use super::cards::uuid_around;
@@ -99,28 +101,27 @@ const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
     (b"YE", 30),
 ];
 
-/// A US social security number as 123-45-6789, and an NHS number as 943 476 5919 or 943-476-5919.
-pub(super) fn find_grouped(scan: &mut Scan<'_>) {
+/// Looks for a US social security number as 123-45-6789, and an NHS number as 943 476 5919 or 943-476-5919, whose first digits are at
+/// `run`. Returns where it ends.
+pub(super) fn find_grouped_at(scan: &mut Scan<'_>, run: Range<usize>) -> usize {
     let text = scan.text;
-    let mut at = 0;
-    while let Some(start) = (at..text.len()).find(|&at| text[at].is_ascii_digit()) {
-        let end = (start..text.len()).find(|&at| !text[at].is_ascii_digit()).unwrap_or(text.len());
-        at = end;
-        if end - start != 3
-            || start.checked_sub(1).is_some_and(|before| is_word(text[before]) || matches!(text[before], b'-' | b'.'))
-        {
-            continue;
-        }
-        if is_format(text, start, b"ddd-dd-dddd") && is_ssn(&text[start..start + 11]) {
-            scan.push(start..start + 11, Detector::Ssn);
-            at = start + 11;
-        } else if (is_format(text, start, b"ddd ddd dddd") || is_format(text, start, b"ddd-ddd-dddd"))
-            && mod11(&text[start..start + 12])
-        {
-            scan.push(start..start + 12, Detector::Nhs);
-            at = start + 12;
-        }
+    let start = run.start;
+    if run.len() != 3
+        || start.checked_sub(1).is_some_and(|before| is_word(text[before]) || matches!(text[before], b'-' | b'.'))
+    {
+        return run.end;
     }
+    let (end, detector) = if is_format(text, start, b"ddd-dd-dddd") && is_ssn(&text[start..start + 11]) {
+        (start + 11, Detector::Ssn)
+    } else if (is_format(text, start, b"ddd ddd dddd") || is_format(text, start, b"ddd-ddd-dddd"))
+        && mod11(&text[start..start + 12])
+    {
+        (start + 12, Detector::Nhs)
+    } else {
+        return run.end;
+    };
+    scan.push(start..end, detector);
+    end
 }
 
 /// Whether `format`, where `d` is a digit, stands at `start` and no digit or dash follows it.
@@ -141,23 +142,17 @@ pub(super) fn is_ssn(value: &[u8]) -> bool {
     }
 }
 
-/// Two letters of a country, two check digits, and the length of that country; in any case, with spaces or dashes between groups.
-pub(super) fn find_ibans(scan: &mut Scan<'_>) {
+/// Looks for an IBAN whose first digits are at `run`: two letters of a country, two check digits, and the length of that country; in
+/// any case, with spaces or dashes between groups. Returns where it ends.
+pub(super) fn find_iban_at(scan: &mut Scan<'_>, run: Range<usize>) -> usize {
     let text = scan.text;
-    let mut done = 0;
-    let mut in_word = false;
-    for (at, head) in text.windows(4).enumerate() {
-        let starts_word = !std::mem::replace(&mut in_word, is_word(head[0]));
-        let starts =
-            starts_word && head[0].is_ascii_alphabetic() && head[1].is_ascii_alphabetic() && head[2].is_ascii_digit();
-        if starts
-            && at >= done
-            && let Some(end) = iban_end(text, at)
-        {
-            scan.push(at..end, Detector::Iban);
-            done = end;
-        }
-    }
+    let country = run.start.checked_sub(2).filter(|&start| {
+        text[start..run.start].iter().all(u8::is_ascii_alphabetic)
+            && !start.checked_sub(1).is_some_and(|before| is_word(text[before]))
+    });
+    let Some((start, end)) = country.and_then(|start| Some((start, iban_end(text, start)?))) else { return run.end };
+    scan.push(start..end, Detector::Iban);
+    end
 }
 
 /// Where the IBAN that starts at `start` ends.

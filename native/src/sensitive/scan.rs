@@ -7,7 +7,7 @@ use super::detector::{Detector, Shown};
 use super::keys::KeyClass;
 use super::signals::Signals;
 use super::treatment::Treatment;
-use super::{by_key, cards, contact, credentials, custom, encoded, national, service_keys, sql, url};
+use super::{by_key, cards, contact, credentials, custom, digit_runs, encoded, national, service_keys, sql, url};
 
 /// Something found, by its place in the original text.
 pub(super) struct Found {
@@ -127,6 +127,8 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
         credentials::find_jwts(scan);
         service_keys::find(scan);
         service_keys::find_webhooks_and_bots(scan);
+    }
+    if signals.long_tokens() {
         service_keys::find_shaped(scan);
     }
     if signals.tilde() {
@@ -135,14 +137,8 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
     if signals.schemes() {
         credentials::find_schemes(scan);
     }
-    if signals.numbers() {
-        cards::find(scan);
-        if signals.groups() {
-            national::find_grouped(scan);
-        }
-    }
     if signals.iban() {
-        national::find_ibans(scan);
+        find_numbers(scan, signals);
     }
     if signals.mrn() {
         national::find_mrns(scan);
@@ -161,6 +157,24 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
     }
     if signals.ip_address() && scan.masking.treatment(Detector::IpAddress) != Treatment::Keep {
         contact::find_ip_addresses(scan);
+    }
+}
+
+/// Numbers with a checksum or a format of their own, at each run of digits in which they can start.
+fn find_numbers(scan: &mut Scan<'_>, signals: Signals) {
+    let numbers = signals.numbers();
+    let grouped = numbers && signals.groups();
+    let (mut card_end, mut grouped_end, mut iban_end) = (0, 0, 0);
+    for run in digit_runs(scan.text) {
+        if numbers && run.start >= card_end {
+            card_end = cards::find_at(scan, run.clone());
+        }
+        if grouped && run.start >= grouped_end {
+            grouped_end = national::find_grouped_at(scan, run.clone());
+        }
+        if run.start >= iban_end {
+            iban_end = national::find_iban_at(scan, run);
+        }
     }
 }
 

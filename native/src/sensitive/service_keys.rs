@@ -158,27 +158,29 @@ const KEYS: &[(&[u8], Alphabet, usize)] = &[
 /// Keys whose secret part comes after a dot.
 const DOTTED: [&[u8]; 5] = [b"SG", b"ya29", b"hvs", b"hvb", b"sl"];
 
-/// For each byte, the keys that may start with it: a bit of each.
-const FIRST: [u128; 256] = {
-    let mut first = [0; 256];
+/// For each byte, the keys that have it first, and those that have it second: a bit of each.
+static HEADS: [[u128; 256]; 2] = {
+    let mut heads = [[0; 256]; 2];
     let mut at = 0;
     while at < KEYS.len() {
-        first[KEYS[at].0[0] as usize] |= 1 << at;
+        heads[0][KEYS[at].0[0] as usize] |= 1 << at;
+        heads[1][KEYS[at].0[1] as usize] |= 1 << at;
         at += 1;
     }
-    first
+    heads
 };
 
 /// Finds keys at the start of each word. Each run is looked at once, and each prefix in it stands at a border of a word.
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut at = 0;
-    while let Some(start) = (at..text.len()).find(|&at| FIRST[usize::from(text[at])] != 0) {
+    let may_start = |at: usize| HEADS[0][usize::from(text[at])] & HEADS[1][usize::from(text[at + 1])];
+    while let Some(start) = (at..text.len().saturating_sub(1)).find(|&at| may_start(at) != 0) {
         at = start + 1;
         if start.checked_sub(1).is_some_and(|before| text[before].is_ascii_alphanumeric()) {
             continue;
         }
-        let mut left = FIRST[usize::from(text[start])];
+        let mut left = may_start(start);
         let mut found = None;
         while left != 0 && found.is_none() {
             let (prefix, alphabet, least) = KEYS[left.trailing_zeros() as usize];

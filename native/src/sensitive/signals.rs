@@ -28,6 +28,8 @@ const BACKSLASH: u16 = 1 << 15;
 
 /// Length from which a run of letters, digits, `-` and `_` may be a key, a token or base64.
 pub(super) const TOKEN_BYTES_MIN: usize = 16;
+/// Length of the longest part that each of the keys has which are known by their form and not by a prefix.
+pub(super) const LONG_TOKEN_BYTES_MIN: usize = 24;
 /// Digits that the shortest number with a checksum or a format of its own has.
 const NUMBER_DIGITS_MIN: u32 = 9;
 /// Digits that the shortest IBAN has: two of its check, five of a bank.
@@ -153,6 +155,11 @@ impl Signals {
     /// A token long enough for a key of a service, a JWT or base64.
     pub(super) fn tokens(self) -> bool {
         self.longest_token >= TOKEN_BYTES_MIN
+    }
+
+    /// A token as long as one part of the keys that are known by their form.
+    pub(super) fn long_tokens(self) -> bool {
+        self.longest_token >= LONG_TOKEN_BYTES_MIN
     }
 
     /// A secret of Microsoft Entra, which has a tilde in it.

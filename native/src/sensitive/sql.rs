@@ -11,39 +11,59 @@ use super::scan::Scan;
 /// What stands in place of a literal.
 const LITERAL: &str = "?";
 
-/// Bytes of the longest word below.
-const WORD_BYTES_MAX: usize = 10;
-
-/// What a word in small letters may be: the bits of the statements that it may start, and of those that it goes on.
-///
-/// A statement is known by its first word together with one that must follow somewhere.
-fn parts_of(word: &[u8]) -> (u8, u8) {
-    const SELECT: u8 = 1;
-    const INTO: u8 = 1 << 1;
-    const UPDATE: u8 = 1 << 2;
-    const DELETE: u8 = 1 << 3;
-    const NESTED: u8 = 1 << 4;
-    const USER: u8 = 1 << 5;
-    match word {
-        b"select" => (SELECT, NESTED),
-        b"insert" => (INTO, NESTED),
-        b"merge" | b"replace" | b"upsert" => (INTO, 0),
-        b"update" => (UPDATE, NESTED),
-        b"delete" => (DELETE, NESTED),
-        b"with" | b"explain" => (NESTED, 0),
-        b"alter" | b"create" => (USER, 0),
-        b"call" | b"exec" | b"execute" => (CALLS, 0),
-        b"from" => (0, SELECT | DELETE),
-        b"where" => (0, SELECT),
-        b"into" | b"values" => (0, INTO),
-        b"set" => (0, UPDATE),
-        b"user" | b"role" | b"login" | b"identified" => (0, USER),
-        _ => (0, 0),
-    }
-}
-
+const SELECT: u8 = 1;
+const INTO: u8 = 1 << 1;
+const UPDATE: u8 = 1 << 2;
+const DELETE: u8 = 1 << 3;
+const NESTED: u8 = 1 << 4;
+const USER: u8 = 1 << 5;
 /// The statements that need no second word; only at the start of a text, because their first words are everyday ones.
 const CALLS: u8 = 1 << 6;
+
+/// Words with the statements that each may start, and those that it goes on: a statement is known by its first word together with
+/// one that must follow somewhere.
+const PARTS: [(&[u8], u8, u8); 23] = [
+    (b"select", SELECT, NESTED),
+    (b"insert", INTO, NESTED),
+    (b"merge", INTO, 0),
+    (b"replace", INTO, 0),
+    (b"upsert", INTO, 0),
+    (b"update", UPDATE, NESTED),
+    (b"delete", DELETE, NESTED),
+    (b"with", NESTED, 0),
+    (b"explain", NESTED, 0),
+    (b"alter", USER, 0),
+    (b"create", USER, 0),
+    (b"call", CALLS, 0),
+    (b"exec", CALLS, 0),
+    (b"execute", CALLS, 0),
+    (b"from", 0, SELECT | DELETE),
+    (b"where", 0, SELECT),
+    (b"into", 0, INTO),
+    (b"values", 0, INTO),
+    (b"set", 0, UPDATE),
+    (b"user", 0, USER),
+    (b"role", 0, USER),
+    (b"login", 0, USER),
+    (b"identified", 0, USER),
+];
+
+/// Bytes of the longest of these words.
+const WORD_BYTES_MAX: usize = 10;
+
+/// For each first byte of a word, the bytes that may come second, by their last five bits: those of a letter are its number, whatever
+/// its case.
+static SECOND: [u32; 256] = {
+    let mut second = [0; 256];
+    let mut at = 0;
+    while at < PARTS.len() {
+        let word = PARTS[at].0;
+        second[word[0] as usize] |= 1 << (word[1] & 31);
+        second[word[0].to_ascii_uppercase() as usize] |= 1 << (word[1] & 31);
+        at += 1;
+    }
+    second
+};
 
 /// Commands of key-value stores, whose arguments are values without quotes.
 const COMMANDS: [&str; 44] = [
@@ -131,17 +151,12 @@ fn is_name(byte: u8) -> bool {
 /// Where the first statement starts: its first word with one that must follow it. One pass over the words.
 fn statement_start(text: &[u8]) -> Option<usize> {
     let mut waiting = [None; 8];
-    for (number, (start, word)) in words(text).enumerate() {
-        let mut small = [0; WORD_BYTES_MAX];
-        let Some(small) = small.get_mut(..word.len()) else { continue };
-        small.copy_from_slice(word);
-        small.make_ascii_lowercase();
-        let (starts, goes_on) = parts_of(small);
+    for (start, starts, goes_on) in parts(text) {
         let bits = |set: u8| (0..8).filter(move |bit| set >> bit & 1 == 1);
         if let Some(start) = bits(goes_on).filter_map(|bit| waiting[bit]).min() {
             return Some(start);
         }
-        if starts & CALLS != 0 && number == 0 {
+        if starts & CALLS != 0 && !text[..start].iter().any(|&byte| is_name(byte)) {
             return Some(start);
         }
         for bit in bits(starts) {
@@ -149,6 +164,21 @@ fn statement_start(text: &[u8]) -> Option<usize> {
         }
     }
     None
+}
+
+/// The words that are parts of statements: where each starts, the statements that it may start, and those that it goes on.
+fn parts(text: &[u8]) -> impl Iterator<Item = (usize, u8, u8)> + '_ {
+    // Most bytes are not the first of such a word, so that is asked first.
+    let heads = text.windows(2).enumerate().filter(|(_, head)| SECOND[usize::from(head[0])] >> (head[1] & 31) & 1 == 1);
+    heads.filter_map(|(start, _)| {
+        if start.checked_sub(1).is_some_and(|before| is_name(text[before])) {
+            return None;
+        }
+        let length = text[start..].iter().take(WORD_BYTES_MAX + 1).take_while(|&&byte| is_name(byte)).count();
+        let word = &text[start..start + length];
+        let (_, starts, goes_on) = PARTS.iter().find(|(known, ..)| word.eq_ignore_ascii_case(known))?;
+        Some((start, *starts, *goes_on))
+    })
 }
 
 /// What stood before a place in a statement, as far as it says what comes next.

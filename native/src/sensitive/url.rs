@@ -25,9 +25,11 @@ fn ends_url(byte: u8) -> bool {
 
 /// Finds credentials and values of queries; a text whose key says that it is a query is one from its first byte on.
 pub(super) fn find(scan: &mut Scan<'_>, class: KeyClass) {
-    find_credentials(scan);
-    find_data_sources(scan);
     let text = scan.text;
+    if memchr(b'@', text).is_some() {
+        find_credentials(scan);
+        find_data_sources(scan);
+    }
     let mut done = 0;
     if class.says(KeyClass::QUERY) {
         let start = usize::from(text.first() == Some(&b'?'));
