@@ -93,10 +93,7 @@ impl Masking {
             let text = text.cast::<PyString>()?.to_str()?;
             let treated = masker.treat(text, text.len(), place);
             let detectors = masker.take_detectors();
-            all.push(treated.map(|text| Treated {
-                text,
-                detectors: detectors.into_iter().map(|detector| self.0.name(detector).to_owned()).collect(),
-            }));
+            all.push(treated.map(|text| Treated { text, detectors, masking: Arc::clone(&self.0) }));
         }
         Ok(all)
     }
@@ -107,16 +104,23 @@ impl Masking {
 }
 
 /// What is left of a text in which something was found; see `_native.pyi`.
-#[pyclass(frozen, get_all, module = "verdigris._native")]
+#[pyclass(frozen, module = "verdigris._native")]
 struct Treated {
+    #[pyo3(get)]
     text: String,
-    detectors: Vec<String>,
+    detectors: Vec<sensitive::Detector>,
+    masking: Arc<sensitive::Masking>,
 }
 
 #[pymethods]
 impl Treated {
+    #[getter]
+    fn detectors(&self) -> Vec<&str> {
+        self.detectors.iter().map(|&detector| self.masking.name(detector)).collect()
+    }
+
     fn __repr__(&self) -> String {
-        format!("Treated({:?}, {:?})", self.text, self.detectors)
+        format!("Treated({:?}, {:?})", self.text, self.detectors())
     }
 }
 

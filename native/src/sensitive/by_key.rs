@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 
-use memchr::{memchr_iter, memchr2_iter};
-
 use super::credentials::is_basic;
 use super::detector::{Detector, is_treated};
 use super::keys::{KeyClass, classify};
 use super::national::is_ssn;
 use super::scan::Scan;
+use super::signals::Block;
 use super::{entropy_bits, luhn, mod11};
 
 /// Bytes of a key inside a text.
@@ -210,7 +209,7 @@ impl End {
 pub(super) fn find_pairs(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut done = 0;
-    for separator in memchr2_iter(b':', b'=', text) {
+    for separator in scan.signals.places(Block::separators) {
         if separator < done {
             continue;
         }
@@ -339,7 +338,7 @@ pub(super) fn find_numbers_after_words(scan: &mut Scan<'_>) {
     const FILLERS: [&[u8]; 6] = [b"no", b"no.", b"number", b"is", b"id", b"code"];
     let text = scan.text;
     let mut done = 0;
-    for space in memchr_iter(b' ', text) {
+    for space in scan.signals.places(|block| block.spaces) {
         if space < done || !text.get(space + 1).is_some_and(|&byte| byte.is_ascii_digit() || b"#+(".contains(&byte)) {
             continue;
         }

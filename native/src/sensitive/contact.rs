@@ -1,7 +1,5 @@
 //! Ways to reach a person or a machine that a text gives away by itself: e-mail and IP addresses.
 
-use memchr::memchr_iter;
-
 use super::detector::Detector;
 use super::is_word;
 use super::scan::Scan;
@@ -15,7 +13,7 @@ const IP_BYTES_MAX: usize = 45;
 /// Finds e-mail addresses: each @ is looked around a bounded number of bytes.
 pub(super) fn find_emails(scan: &mut Scan<'_>) {
     let text = scan.text;
-    for at in memchr_iter(b'@', text) {
+    for at in scan.signals.places(|block| block.at) {
         // The @ after the credentials of a URL.
         if scan.has_credentials_at(at.saturating_sub(1)) {
             continue;

@@ -1,41 +1,39 @@
 //! Credentials with a form of their own: JSON web tokens, `Bearer` and `Basic`, private keys.
 
-use std::sync::LazyLock;
-
 use memchr::memchr_iter;
-use memchr::memmem::{self, Finder};
+use memchr::memmem;
 
 use super::detector::{Detector, is_treated};
 use super::scan::Scan;
+use super::signals::Block;
 
 use crate::base64;
 
 /// Characters of the header of a token that are decoded; real ones have about 50.
 const HEADER_BYTES_MAX: usize = 1024;
+/// Characters of `{"alg":1}`.
+const HEADER_BYTES_MIN: usize = 12;
 /// Places in one run of base64 at which a header may start.
 const HEADERS_TRIED_MAX: usize = 8;
-
-fn is_base64url(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-}
 
 /// Finds `header.payload.signature` where the header is base64 of a JSON object. Each run of base64 is tried a bounded number
 /// of times.
 pub(super) fn find_jwts(scan: &mut Scan<'_>) {
-    static HEAD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"eyJ"));
     let text = scan.text;
-    let Some(mut run_start) = HEAD.find(text) else { return };
-    for dot in memchr_iter(b'.', text) {
+    let mut run_start = 0;
+    for dot in scan.signals.places(|block| block.dots) {
         if dot < run_start {
             continue;
         }
-        let run =
-            text[run_start..dot].iter().rev().take(HEADER_BYTES_MAX).take_while(|&&byte| is_base64url(byte)).count();
+        let run = dot - scan.signals.start(dot, Block::tokens).max(run_start).max(dot.saturating_sub(HEADER_BYTES_MAX));
+        if run < HEADER_BYTES_MIN {
+            continue;
+        }
         let header = &text[dot - run..dot];
         let starts = memchr_iter(b'e', header).filter(|&at| header[at..].starts_with(b"eyJ"));
         let start = starts.take(HEADERS_TRIED_MAX).find(|&at| is_json_object(&header[at..]));
         let Some(start) = start.map(|at| dot - run + at) else { continue };
-        let part_end = |from: usize| (from..text.len()).find(|&at| !is_base64url(text[at])).unwrap_or(text.len());
+        let part_end = |from: usize| scan.signals.end(from, Block::tokens);
         let mut end = part_end(dot + 1);
         if end < dot + 5 {
             continue;
@@ -67,7 +65,7 @@ fn is_json_object(encoded: &[u8]) -> bool {
 pub(super) fn find_schemes(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut done = 0;
-    for space in memchr_iter(b' ', text) {
+    for space in scan.signals.places(|block| block.spaces) {
         if space < done {
             continue;
         }
@@ -118,19 +116,20 @@ fn is_user_and_password(token: &[u8]) -> bool {
 
 /// Finds private keys: from the head to the foot, or to the end of the text if the foot is missing.
 pub(super) fn find_private_keys(scan: &mut Scan<'_>) {
-    static HEAD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"-----BEGIN"));
-    static PUTTY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"PuTTY-User-Key-File-"));
+    const DASHES: usize = 5;
     const LABEL_BYTES_MAX: usize = 48;
     let text = scan.text;
-    if let Some(start) = PUTTY.find(text) {
-        scan.push(start..text.len(), Detector::PrivateKey);
-    }
     let mut done = 0;
-    for start in HEAD.find_iter(text) {
-        if start < done {
+    for run in scan.signals.runs(|block| block.dashes) {
+        if run.len() == 1 && text[..run.start].ends_with(b"PuTTY") && text[run.end..].starts_with(b"User-Key-File-") {
+            scan.push(run.start - b"PuTTY".len()..text.len(), Detector::PrivateKey);
+            return;
+        }
+        if run.start < done || run.len() < DASHES || !text[run.end..].starts_with(b"BEGIN") {
             continue;
         }
-        let after = start + HEAD.needle().len();
+        let start = run.end - DASHES;
+        let after = run.end + b"BEGIN".len();
         let label = &text[after..text.len().min(after + LABEL_BYTES_MAX)];
         let label = &label[..memmem::find(label, b"--").unwrap_or(label.len())];
         if memmem::find(label, b"PRIVATE").is_none() {

@@ -10,9 +10,8 @@
 use std::ops::Range;
 
 use super::custom;
-use super::definition::Masking;
-use super::scan::{Found, Scan, find_content};
-use super::signals::Signals;
+use super::scan::{Scan, find_content};
+use super::signals::{Block, Signals};
 
 /// How often percent signs are decoded.
 const PERCENT_ROUNDS: usize = 2;
@@ -212,61 +211,48 @@ fn replace_characters(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
 }
 
 /// Runs the detectors on what the text reads as, if that is something else.
-pub(super) fn find_hidden(text: &[u8], key: &[u8], masking: &Masking, identity: bool, found: &mut Vec<Found>) {
-    let Some(Reading { text, places }) = Reading::of(text) else { return };
+pub(super) fn find_hidden(scan: &mut Scan<'_>, key: &[u8], identity: bool) {
+    let Some(Reading { text, places }) = Reading::of(scan.text) else { return };
     let signals = Signals::of(&text);
-    let mut scan = Scan::new(&text, masking, found, Some(&places));
-    find_content(&mut scan, signals, identity);
+    let mut scan = scan.reading(&text, &signals, &places);
+    find_content(&mut scan, identity);
     custom::find(&mut scan, key, identity);
     if signals.tokens() {
-        find_base64(&text, masking, Some(&places), found);
+        find_base64(&mut scan);
     }
 }
 
 /// Runs the detectors on what base64 in the text stands for; what it stands for goes as a whole if something is found in it.
 ///
 /// A slash is part of an alphabet and also what paths are made of, so runs are looked at with slashes and without.
-pub(super) fn find_base64(text: &[u8], masking: &Masking, places: Option<&[u32]>, found: &mut Vec<Found>) {
+pub(super) fn find_base64(scan: &mut Scan<'_>) {
+    let (text, signals) = (scan.text, scan.signals);
     let mut decoded = Vec::new();
-    let mut scan = Scan::new(text, masking, found, places);
-    for run in base64_runs(text, 0..text.len(), true) {
-        find_in_base64(&mut scan, run.clone(), &mut decoded);
-        if memchr::memchr(b'/', &text[run.clone()]).is_some() {
-            for part in base64_runs(text, run, false) {
-                find_in_base64(&mut scan, part, &mut decoded);
+    for run in signals.runs(Block::base64).filter(|run| run.len() >= BASE64_BYTES_MIN) {
+        find_in_base64(scan, run.clone(), &mut decoded);
+        let mut start = run.start;
+        for part in text[run.clone()].split(|&byte| byte == b'/') {
+            if part.len() >= BASE64_BYTES_MIN && part.len() < run.len() {
+                find_in_base64(scan, start..start + part.len(), &mut decoded);
             }
+            start += part.len() + 1;
         }
     }
 }
 
-/// Runs of base64 that are worth decoding: each starts with a letter or a digit.
-fn base64_runs(text: &[u8], within: Range<usize>, slashes: bool) -> impl Iterator<Item = Range<usize>> {
-    let is_part = move |byte: u8| crate::base64::value(byte).is_some() && (slashes || byte != b'/');
-    let mut at = within.start;
-    std::iter::from_fn(move || {
-        while at < within.end {
-            let start = at;
-            at += 1;
-            if !text[start].is_ascii_alphanumeric() {
-                continue;
-            }
-            at = (at..within.end).find(|&at| !is_part(text[at])).unwrap_or(within.end);
-            if at - start >= BASE64_BYTES_MIN {
-                return Some(start..at);
-            }
-        }
-        None
-    })
-}
-
-fn find_in_base64(scan: &mut Scan<'_>, run: Range<usize>, decoded: &mut Vec<u8>) {
+/// Looks at one run; it starts at the first letter or digit, because dashes and slashes stand between words too.
+fn find_in_base64(scan: &mut Scan<'_>, mut run: Range<usize>, decoded: &mut Vec<u8>) {
+    run.start += scan.bytes(run.clone()).iter().take_while(|byte| !byte.is_ascii_alphanumeric()).count();
+    if run.len() < BASE64_BYTES_MIN {
+        return;
+    }
     decode_readable(scan.bytes(run.clone()), decoded);
     if decoded.len() < BASE64_BYTES_MIN * 3 / 4 {
         return;
     }
     let padding = scan.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
     let mut inner = Vec::new();
-    find_content(&mut Scan::new(decoded, scan.masking, &mut inner, None), Signals::of(decoded), false);
+    find_content(&mut Scan::new(decoded, &Signals::of(decoded), scan.masking, &mut inner, None), false);
     for detector in inner.iter().map(|found| found.detector) {
         scan.push_whole(run.start..run.end + padding, detector, scan.masking.marker(detector));
     }

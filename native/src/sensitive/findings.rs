@@ -4,7 +4,7 @@ use hashbrown::{Equivalent, HashMap};
 
 use crate::limits::clip;
 
-use super::detector::Detector;
+use super::detector::{Detector, Shown};
 
 /// Different findings that are counted apart in one body; those of more kinds are counted together.
 pub const FINDINGS_MAX: usize = 1024;
@@ -13,7 +13,7 @@ pub const FINDINGS_MAX: usize = 1024;
 const NAME_BYTES: usize = 512;
 
 /// Bytes of a masked sample.
-pub(super) const SAMPLE_BYTES: usize = 64;
+const SAMPLE_BYTES: usize = 64;
 
 /// Writes the enum and the names from one table.
 macro_rules! positions {
@@ -132,7 +132,7 @@ pub(super) struct Pending {
     pub(super) position: Position,
     pub(super) allowed: bool,
     pub(super) count: u64,
-    pub(super) sample: String,
+    pub(super) sample: Shown,
 }
 
 impl Findings {
@@ -160,6 +160,7 @@ impl Findings {
         } else if self.list.len() < FINDINGS_MAX {
             let (service, operation) = (service.to_owned(), operation.to_owned());
             self.places.insert((detector, position, allowed, service.clone(), operation.clone()), self.list.len());
+            let sample = clip(&sample, SAMPLE_BYTES).to_owned();
             self.list.push(Finding { detector, position, service, operation, allowed, count, sample });
         } else {
             self.uncounted += count;

@@ -370,7 +370,8 @@ fn classify_words(words: &Spelling) -> KeyClass {
             class |= says;
         }
     }
-    if !class.is_none() && ABOUT.iter().any(|about| about.as_bytes() == words.last()) {
+    let last = words.last();
+    if !class.is_none() && ABOUT.iter().any(|about| about.as_bytes() == last) {
         class = class
             .without(PASSWORD | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
     }

@@ -10,7 +10,7 @@ use crate::limits::clip;
 
 use super::definition::Masking;
 use super::detector::{Detector, Shown, is_treated};
-use super::findings::{Findings, Pending, Position, SAMPLE_BYTES};
+use super::findings::{Findings, Pending, Position};
 use super::keys::{self, KeyClass};
 use super::scan::{self, Found};
 use super::signals::Signals;
@@ -64,6 +64,8 @@ pub struct Masker {
     of_resource: Vec<Word>,
     of_scope: Vec<Word>,
     clean: Clean,
+    /// Of the text that was read last; kept for its memory.
+    signals: Signals,
 }
 
 /// Texts that were looked at and in which nothing is, so that one that comes again is not searched again: user agents, URLs,
@@ -106,7 +108,8 @@ impl Masker {
         let (findings, pending, service) = (Findings::default(), Vec::new(), String::new());
         let clean = Clean { places: Vec::new(), hasher: DefaultHashBuilder::default() };
         let (of_resource, of_scope) = (Vec::new(), Vec::new());
-        Self { masking, findings, pending, service, refuse: false, allowed: false, of_resource, of_scope, clean }
+        let signals = Signals::default();
+        Self { masking, findings, pending, service, refuse: false, allowed: false, of_resource, of_scope, clean, signals }
     }
 
     /// What was found.
@@ -147,15 +150,23 @@ impl Masker {
             return None;
         }
         let text = if text.len() > bytes { clip(text, bytes.saturating_add(BEYOND_CUT_BYTES)) } else { text };
-        let signals = Signals::of(text.as_bytes());
-        if place.class.is_none() && !self.masking.looks_at_plain() && signals.rules_out_all(text.as_bytes()) {
+        self.signals.read(text.as_bytes());
+        if self.is_ruled_out(text, &self.signals, place.class) {
             return None;
         }
-        self.treat_found(text, signals, place)
+        let mut signals = std::mem::take(&mut self.signals);
+        let treated = self.treat_found(text, &mut signals, place);
+        self.signals = signals;
+        treated
+    }
+
+    #[inline]
+    fn is_ruled_out(&self, text: &str, signals: &Signals, class: KeyClass) -> bool {
+        class.is_none() && !self.masking.looks_at_plain() && signals.rules_out_all(text.as_bytes())
     }
 
     #[inline(never)]
-    fn treat_found(&mut self, text: &str, mut signals: Signals, place: Place<'_>) -> Option<String> {
+    fn treat_found(&mut self, text: &str, signals: &mut Signals, place: Place<'_>) -> Option<String> {
         // A detector of the operator's own may look at the key, of which the class says nothing.
         let remembers = signals.words() && text.len() <= Clean::BYTES_MAX && !self.masking.has_custom();
         if remembers && self.clean.holds(text.as_bytes(), place.class) {
@@ -163,9 +174,10 @@ impl Masker {
         }
         let masking = Arc::clone(&self.masking);
         let mut treated: Option<String> = None;
+        let mut found: Vec<Found> = Vec::new();
         for round in 0..ROUNDS_MAX {
             let now = treated.as_deref().unwrap_or(text);
-            let mut found: Vec<Found> = Vec::new();
+            found.clear();
             let bytes = now.as_bytes();
             let searched = catch_unwind(AssertUnwindSafe(|| {
                 scan::find(bytes, signals, place.key, place.class, &masking, &mut found);
@@ -183,7 +195,8 @@ impl Masker {
             found.retain(|one| {
                 let allowed = masking.allows(one.detector, place.key, &self.service);
                 if round == 0 || !allowed {
-                    self.note(one.detector, place.position, allowed, if allowed { "" } else { &one.shown });
+                    let sample = if allowed { Shown::Borrowed("") } else { one.shown.clone() };
+                    self.note(one.detector, place.position, allowed, sample);
                 }
                 self.allowed |= allowed;
                 !allowed
@@ -200,7 +213,10 @@ impl Masker {
             if is_treated(resolved.text.as_bytes()) && !masking.has_custom() {
                 return Some(resolved.text);
             }
-            signals = Signals::of(resolved.text.as_bytes());
+            signals.read(resolved.text.as_bytes());
+            if self.is_ruled_out(&resolved.text, signals, place.class) {
+                return Some(resolved.text);
+            }
             treated = Some(resolved.text);
         }
         Some(self.fail(place.position))
@@ -209,17 +225,16 @@ impl Masker {
     /// A detector could not finish: the value goes.
     #[cold]
     fn fail(&mut self, position: Position) -> String {
-        let shown: Shown = Shown::Borrowed(Detector::Failed.marker());
-        self.note(Detector::Failed, position, false, &shown);
-        shown.into_owned()
+        let shown = Detector::Failed.marker();
+        self.note(Detector::Failed, position, false, Shown::Borrowed(shown));
+        shown.to_owned()
     }
 
-    fn note(&mut self, detector: Detector, position: Position, allowed: bool, shown: &str) {
+    fn note(&mut self, detector: Detector, position: Position, allowed: bool, sample: Shown) {
         let same = |one: &&mut Pending| (one.detector, one.position, one.allowed) == (detector, position, allowed);
         if let Some(one) = self.pending.iter_mut().find(same) {
             one.count += 1;
         } else if self.pending.len() < PENDING_MAX {
-            let sample = clip(shown, SAMPLE_BYTES).to_owned();
             self.pending.push(Pending { detector, position, allowed, count: 1, sample });
         } else {
             self.findings.add_uncounted(1);

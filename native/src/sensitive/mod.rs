@@ -19,8 +19,6 @@
 //! it holds. Detectors work on bytes and never slice text, because the message of a failed slice would quote the text.
 //! Masking what is masked changes nothing.
 
-use std::ops::Range;
-
 mod by_key;
 mod cards;
 mod contact;
@@ -58,16 +56,6 @@ fn is_word(byte: u8) -> bool {
 fn stands_alone(text: &[u8], start: usize, end: usize) -> bool {
     !start.checked_sub(1).and_then(|before| text.get(before)).is_some_and(|&byte| is_word(byte))
         && !text.get(end).is_some_and(|&byte| is_word(byte))
-}
-
-/// The places of the digits that stand together, from front to back.
-fn digit_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let start = at + text.get(at..)?.iter().position(u8::is_ascii_digit)?;
-        at = digits_end(text, start);
-        Some(start..at)
-    })
 }
 
 /// Where the digits from `start` on end.

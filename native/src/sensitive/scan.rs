@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::definition::Masking;
 use super::detector::{Detector, Shown};
 use super::keys::KeyClass;
-use super::signals::Signals;
+use super::signals::{Block, Signals};
 use super::treatment::Treatment;
-use super::{by_key, cards, contact, credentials, custom, digit_runs, encoded, national, service_keys, sql, url};
+use super::{by_key, cards, contact, credentials, custom, encoded, national, service_keys, sql, url};
 
 /// Something found, by its place in the original text.
 pub(super) struct Found {
@@ -21,6 +21,8 @@ pub(super) struct Found {
 /// A text under the detectors. It may be a reading of another one, see [`encoded`]; then `places` leads back.
 pub(super) struct Scan<'a> {
     pub(super) text: &'a [u8],
+    /// Those of `text`.
+    pub(super) signals: &'a Signals,
     pub(super) masking: &'a Masking,
     found: &'a mut Vec<Found>,
     places: Option<&'a [u32]>,
@@ -29,11 +31,12 @@ pub(super) struct Scan<'a> {
 impl<'a> Scan<'a> {
     pub(super) fn new(
         text: &'a [u8],
+        signals: &'a Signals,
         masking: &'a Masking,
         found: &'a mut Vec<Found>,
         places: Option<&'a [u32]>,
     ) -> Self {
-        Self { text, masking, found, places }
+        Self { text, signals, masking, found, places }
     }
 
     /// The bytes of a range; nothing if it is not inside.
@@ -54,6 +57,11 @@ impl<'a> Scan<'a> {
         } else {
             self.push(range, detector);
         }
+    }
+
+    /// Detectors on `text`, a reading of this text in which each byte comes from the one at `places`.
+    pub(super) fn reading<'b>(&'b mut self, text: &'b [u8], signals: &'b Signals, places: &'b [u32]) -> Scan<'b> {
+        Scan::new(text, signals, self.masking, self.found, Some(places))
     }
 
     /// As [`Scan::push`] for a value that is `detector`'s only when it is decoded.
@@ -83,13 +91,13 @@ impl<'a> Scan<'a> {
 /// Runs every detector on `text`, a value whose key says `class` and is called `key`.
 pub(super) fn find(
     text: &[u8],
-    signals: Signals,
+    signals: &Signals,
     key: &[u8],
     class: KeyClass,
     masking: &Masking,
     found: &mut Vec<Found>,
 ) {
-    let mut scan = Scan::new(text, masking, found, None);
+    let mut scan = Scan::new(text, signals, masking, found, None);
     let identity = class.says(KeyClass::IDENTITY);
     if class.says(KeyClass::NUMBER) {
         by_key::find_whole(&mut scan, class);
@@ -108,18 +116,19 @@ pub(super) fn find(
             sql::find(&mut scan, class.says(KeyClass::STATEMENT));
         }
     }
-    find_content(&mut scan, signals, identity);
+    find_content(&mut scan, identity);
     custom::find(&mut scan, key, identity);
     if signals.tokens() {
-        encoded::find_base64(text, masking, None, found);
+        encoded::find_base64(&mut scan);
     }
     if signals.hidden() {
-        encoded::find_hidden(text, key, masking, identity, found);
+        encoded::find_hidden(&mut scan, key, identity);
     }
 }
 
 /// What a text gives away by itself.
-pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool) {
+pub(super) fn find_content(scan: &mut Scan<'_>, identity: bool) {
+    let signals = scan.signals;
     if signals.private_key() {
         credentials::find_private_keys(scan);
     }
@@ -138,7 +147,7 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
         credentials::find_schemes(scan);
     }
     if signals.iban() {
-        find_numbers(scan, signals);
+        find_numbers(scan);
     }
     if signals.mrn() {
         national::find_mrns(scan);
@@ -161,11 +170,12 @@ pub(super) fn find_content(scan: &mut Scan<'_>, signals: Signals, identity: bool
 }
 
 /// Numbers with a checksum or a format of their own, at each run of digits in which they can start.
-fn find_numbers(scan: &mut Scan<'_>, signals: Signals) {
+fn find_numbers(scan: &mut Scan<'_>) {
+    let signals = scan.signals;
     let numbers = signals.numbers();
     let grouped = numbers && signals.groups();
     let (mut card_end, mut grouped_end, mut iban_end) = (0, 0, 0);
-    for run in digit_runs(scan.text) {
+    for run in signals.runs(Block::digits) {
         if numbers && run.start >= card_end {
             card_end = cards::find_at(scan, run.clone());
         }
@@ -181,6 +191,9 @@ fn find_numbers(scan: &mut Scan<'_>, signals: Signals) {
 /// Leaves one of the findings that one detector has inside another of its own, as when a key and a format give a value away, and
 /// no card number among the digits of an IBAN.
 pub(super) fn drop_repeated(found: &mut Vec<Found>) {
+    if found.len() < 2 {
+        return;
+    }
     found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end), !found.detector.is_structural()));
     let mut iban_end = 0;
     found.retain(|one| {

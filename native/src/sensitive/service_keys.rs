@@ -4,7 +4,7 @@ use memchr::memchr_iter;
 
 use super::detector::Detector;
 use super::scan::Scan;
-use super::signals::TOKEN_BYTES_MIN;
+use super::signals::{Block, TOKEN_BYTES_MIN};
 
 /// What may follow a prefix.
 #[derive(Clone, Copy)]
@@ -173,14 +173,13 @@ static HEADS: [[u128; 256]; 2] = {
 /// Finds keys at the start of each word. Each run is looked at once, and each prefix in it stands at a border of a word.
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
-    let mut at = 0;
-    let may_start = |at: usize| HEADS[0][usize::from(text[at])] & HEADS[1][usize::from(text[at + 1])];
-    while let Some(start) = (at..text.len().saturating_sub(1)).find(|&at| may_start(at) != 0) {
-        at = start + 1;
-        if start.checked_sub(1).is_some_and(|before| text[before].is_ascii_alphanumeric()) {
+    let mut done = 0;
+    for start in scan.signals.starts(Block::alphanumeric) {
+        let (Some(&first), Some(&second)) = (text.get(start), text.get(start + 1)) else { return };
+        let mut left = HEADS[0][usize::from(first)] & HEADS[1][usize::from(second)];
+        if left == 0 || start < done {
             continue;
         }
-        let mut left = may_start(start);
         let mut found = None;
         while left != 0 && found.is_none() {
             let (prefix, alphabet, least) = KEYS[left.trailing_zeros() as usize];
@@ -189,7 +188,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
         }
         if let Some(end) = found {
             scan.push(start..end, Detector::ServiceKey);
-            at = end;
+            done = end;
         }
     }
 }
@@ -248,8 +247,9 @@ pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
         text[from..].iter().take_while(|&&byte| is_token(byte) || slashes && matches!(byte, b'/' | b'@')).count()
     };
     let mut done = 0;
-    for from in memchr_iter(b'/', text).map(|slash| slash + 1) {
-        if from < done || !WEBHOOKS.iter().any(|webhook| text[..from].ends_with(webhook)) {
+    for from in scan.signals.places(|block| block.slashes).map(|slash| slash + 1) {
+        let may_end = from >= 2 && matches!(text[from - 2], b's' | b'2');
+        if from < done || !may_end || !WEBHOOKS.iter().any(|webhook| text[..from].ends_with(webhook)) {
             continue;
         }
         let length = run(from, true);
@@ -259,7 +259,7 @@ pub(super) fn find_webhooks_and_bots(scan: &mut Scan<'_>) {
         }
     }
     let mut done = 0;
-    for colon in memchr_iter(b':', text).filter(|&colon| text[colon..].starts_with(b":AA")) {
+    for colon in scan.signals.places(|block| block.colons).filter(|&colon| text[colon..].starts_with(b":AA")) {
         let digits =
             text[..colon].iter().rev().take(BOT_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
         if colon < done || !(8..=BOT_DIGITS_MAX).contains(&digits) {
@@ -280,7 +280,7 @@ pub(super) fn find_shaped(scan: &mut Scan<'_>) {
     const PART_BYTES_MAX: usize = 28;
     let text = scan.text;
     let run = |from: usize| text.get(from..).unwrap_or_default().iter().take_while(|&&byte| is_token(byte)).count();
-    for dash in memchr_iter(b'-', text).filter(|&dash| text[dash..].starts_with(b"-us")) {
+    for dash in scan.signals.places(|block| block.dashes).filter(|&dash| text[dash..].starts_with(b"-us")) {
         let Some(start) = dash.checked_sub(MAILCHIMP_DIGITS) else { continue };
         let number = text[dash + 3..].iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
         let end = dash + 3 + number;
@@ -292,14 +292,13 @@ pub(super) fn find_shaped(scan: &mut Scan<'_>) {
         }
     }
     let mut done = 0;
-    for dot in memchr_iter(b'.', text) {
-        let before = text[..dot].iter().rev().take(PART_BYTES_MAX + 1).take_while(|&&byte| is_token(byte)).count();
-        let start = dot - before;
-        // The least that decides is looked at first, so that a text of dots stays linear.
-        let after = text.get(dot + 1..).unwrap_or_default().iter().take(65).take_while(|&&byte| is_token(byte)).count();
-        if start < done {
+    for dot in scan.signals.places(|block| block.dots) {
+        let start = scan.signals.start(dot, Block::tokens);
+        let before = dot - start;
+        if start < done || !(before == 17 || (24..=PART_BYTES_MAX).contains(&before)) {
             continue;
         }
+        let after = scan.signals.end(dot + 1, Block::tokens) - (dot + 1);
         let mut end = dot + 1 + after;
         let airtable = before == 17
             && text[start..].starts_with(b"pat")

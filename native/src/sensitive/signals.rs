@@ -1,30 +1,101 @@
-//! One pass over a text that says what cannot be in it, so that most texts are looked at once and by no detector.
+//! One pass over a text that says what cannot be in it, and where what could be starts: most texts are looked at once and by no
+//! detector, and a detector looks only where the bits of its bytes are set.
+//!
+//! The pass reads 16 bytes at a time and keeps a bit of each byte for each kind of byte (as simdjson does for JSON: Langdale and Lemire,
+//! Parsing gigabytes of JSON per second, 2019, arXiv:1902.08318).
 
-/// What bytes of a text are; a text has the union of those of its bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Signals {
-    seen: u16,
-    digits: u32,
-    longest_token: usize,
-    length: usize,
+use std::ops::Range;
+
+use wide::u8x16;
+
+/// Which of 64 neighbouring bytes are of a kind; the first is the lowest bit.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Block {
+    letters: u64,
+    digits: u64,
+    beyond_ascii: u64,
+    underscores: u64,
+    pub(super) dashes: u64,
+    pluses: u64,
+    pub(super) spaces: u64,
+    pub(super) at: u64,
+    pub(super) colons: u64,
+    pub(super) equals: u64,
+    pub(super) slashes: u64,
+    pub(super) dots: u64,
 }
 
-const DIGIT: u16 = 1;
-const TOKEN: u16 = 1 << 1;
-const AT: u16 = 1 << 2;
-const PAIR: u16 = 1 << 3;
-const SPACE: u16 = 1 << 4;
-const DASH: u16 = 1 << 5;
-const PERCENT: u16 = 1 << 6;
-const BEYOND_ASCII: u16 = 1 << 7;
-const QUESTION: u16 = 1 << 8;
-const OPERATOR: u16 = 1 << 9;
-const SLASH: u16 = 1 << 10;
-const DOT: u16 = 1 << 11;
-const HASH: u16 = 1 << 12;
-const LETTER_M: u16 = 1 << 13;
-const TILDE: u16 = 1 << 14;
-const BACKSLASH: u16 = 1 << 15;
+impl Block {
+    const BYTES: usize = 64;
+
+    fn add(&mut self, other: &Self) {
+        self.beyond_ascii |= other.beyond_ascii;
+        self.dashes |= other.dashes;
+        self.spaces |= other.spaces;
+        self.at |= other.at;
+        self.colons |= other.colons;
+        self.equals |= other.equals;
+        self.slashes |= other.slashes;
+        self.dots |= other.dots;
+    }
+
+    pub(super) const fn digits(&self) -> u64 {
+        self.digits
+    }
+
+    /// Letters and digits of ASCII.
+    pub(super) const fn alphanumeric(&self) -> u64 {
+        self.letters | self.digits
+    }
+
+    /// What names in a program are made of.
+    pub(super) const fn names(&self) -> u64 {
+        self.alphanumeric() | self.beyond_ascii | self.underscores
+    }
+
+    /// Letters, digits, `-` and `_`.
+    pub(super) const fn tokens(&self) -> u64 {
+        self.alphanumeric() | self.underscores | self.dashes
+    }
+
+    /// The digits of both alphabets of base64.
+    pub(super) const fn base64(&self) -> u64 {
+        self.tokens() | self.pluses | self.slashes
+    }
+
+    /// What stands between a key and its value.
+    pub(super) const fn separators(&self) -> u64 {
+        self.colons | self.equals
+    }
+}
+
+/// What bytes of a text are, and what could be in it.
+#[derive(Default)]
+pub(super) struct Signals {
+    blocks: Vec<Block>,
+    seen: u16,
+    length: usize,
+    digits: u32,
+    /// Bytes of tokens.
+    tokens: u32,
+    has_key: bool,
+    has_long_key: bool,
+}
+
+const AT: u16 = 1;
+const PAIR: u16 = 1 << 1;
+const SPACE: u16 = 1 << 2;
+const DASH: u16 = 1 << 3;
+const PERCENT: u16 = 1 << 4;
+const BEYOND_ASCII: u16 = 1 << 5;
+const QUESTION: u16 = 1 << 6;
+const OPERATOR: u16 = 1 << 7;
+const SLASH: u16 = 1 << 8;
+const DOT: u16 = 1 << 9;
+const HASH: u16 = 1 << 10;
+const LETTER_M: u16 = 1 << 11;
+const TILDE: u16 = 1 << 12;
+const BACKSLASH: u16 = 1 << 13;
 
 /// Length from which a run of letters, digits, `-` and `_` may be a key, a token or base64.
 pub(super) const TOKEN_BYTES_MIN: usize = 16;
@@ -35,62 +106,188 @@ const NUMBER_DIGITS_MIN: u32 = 9;
 /// Digits that the shortest IBAN has: two of its check, five of a bank.
 const IBAN_DIGITS_MIN: u32 = 7;
 
-const CLASSES: [u16; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
-        let spelled = byte as u8;
-        classes[byte] = match spelled {
-            b'0'..=b'9' => DIGIT | TOKEN,
-            b'm' | b'M' => LETTER_M | TOKEN,
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' => TOKEN,
-            b'-' => DASH | TOKEN,
-            b'@' => AT,
-            b':' => PAIR,
-            b'=' => PAIR | OPERATOR,
-            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
-            b'%' => PERCENT,
-            b'?' => QUESTION,
-            b'\'' | b'"' | b'`' | b'(' | b'<' | b'>' | b'$' => OPERATOR,
-            b'/' => SLASH,
-            b'.' => DOT,
-            b'#' => HASH,
-            b'~' => TILDE,
-            b'\\' => BACKSLASH,
-            0x80.. => BEYOND_ASCII,
-            _ => 0,
+/// Bytes that are read at a time.
+const LANE_BYTES: usize = 16;
+
+/// Kinds of which it is enough to know that they occur: in each lane, whether one did so far.
+#[derive(Default)]
+struct Seen {
+    white: u8x16,
+    percent: u8x16,
+    question: u8x16,
+    operator: u8x16,
+    hash: u8x16,
+    letter_m: u8x16,
+    tilde: u8x16,
+    backslash: u8x16,
+}
+
+impl Block {
+    /// Adds the bytes of `lane`, the first of which is byte `first` of this block.
+    #[inline(always)]
+    fn read(&mut self, lane: [u8; LANE_BYTES], first: usize, seen: &mut Seen) {
+        let bytes = u8x16::new(lane);
+        let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+        let within = |bytes: u8x16, low: u8, high: u8| {
+            let above = bytes - u8x16::splat(low);
+            above.min(u8x16::splat(high - low)).simd_eq(above)
         };
-        byte += 1;
+        let bits = |lanes: u8x16| u64::from(lanes.to_bitmask()) << first;
+        let small = bytes | u8x16::splat(0x20);
+        self.letters |= bits(within(small, b'a', b'z'));
+        self.digits |= bits(within(bytes, b'0', b'9'));
+        self.beyond_ascii |= bits(bytes);
+        self.underscores |= bits(is(b'_'));
+        self.dashes |= bits(is(b'-'));
+        self.spaces |= bits(is(b' '));
+        self.at |= bits(is(b'@'));
+        self.colons |= bits(is(b':'));
+        self.equals |= bits(is(b'='));
+        self.slashes |= bits(is(b'/'));
+        self.pluses |= bits(is(b'+'));
+        self.dots |= bits(is(b'.'));
+        seen.white |= within(bytes, b'\t', b'\n') | is(b'\r');
+        seen.percent |= is(b'%');
+        seen.question |= is(b'?');
+        seen.operator |= is(b'\'') | is(b'"') | is(b'`') | is(b'(') | is(b'<') | is(b'>') | is(b'$');
+        seen.hash |= is(b'#');
+        seen.letter_m |= small.simd_eq(u8x16::splat(b'm'));
+        seen.tilde |= is(b'~');
+        seen.backslash |= is(b'\\');
     }
-    classes
-};
+}
 
 impl Signals {
-    /// Reads `text` once.
-    #[inline]
+    /// Those of `text`.
     pub(super) fn of(text: &[u8]) -> Self {
-        let (mut seen, mut digits, mut token_start, mut longest_token) = (0, 0, 0, 0);
-        for (at, &byte) in text.iter().enumerate() {
-            let class = CLASSES[usize::from(byte)];
-            seen |= class;
-            digits += u32::from(class & DIGIT);
-            if class & TOKEN == 0 {
-                longest_token = longest_token.max(at - token_start);
-                token_start = at + 1;
+        let mut signals = Self::default();
+        signals.read(text);
+        signals
+    }
+
+    /// Reads `text` once, instead of what was read before.
+    pub(super) fn read(&mut self, text: &[u8]) {
+        let mut seen = Seen::default();
+        let mut all = Block::default();
+        (self.digits, self.tokens, self.length) = (0, 0, text.len());
+        let (mut keys, mut long_keys, mut before) = (0, 0, 0_u64);
+        self.blocks.clear();
+        for bytes in text.chunks(Block::BYTES) {
+            let mut block = Block::default();
+            let (lanes, rest) = bytes.as_chunks::<LANE_BYTES>();
+            for (number, lane) in lanes.iter().enumerate() {
+                block.read(*lane, number * LANE_BYTES, &mut seen);
             }
+            if !rest.is_empty() {
+                let mut lane = [0; LANE_BYTES];
+                lane[..rest.len()].copy_from_slice(rest);
+                block.read(lane, lanes.len() * LANE_BYTES, &mut seen);
+            }
+            all.add(&block);
+            self.digits += block.digits.count_ones();
+            self.tokens += block.tokens().count_ones();
+            // A bit stays where as many bytes of tokens follow as the shifts add up to, and one more.
+            let mut runs = u128::from(block.tokens()) << Block::BYTES | u128::from(before);
+            for shift in [1, 2, 4, 8] {
+                runs &= runs >> shift;
+            }
+            keys |= runs;
+            long_keys |= runs & runs >> (LONG_TOKEN_BYTES_MIN - TOKEN_BYTES_MIN);
+            before = block.tokens();
+            self.blocks.push(block);
         }
-        Self { seen, digits, longest_token: longest_token.max(text.len() - token_start), length: text.len() }
+        (self.has_key, self.has_long_key) = (keys != 0, long_keys != 0);
+        self.seen = [
+            (AT, all.at != 0),
+            (PAIR, all.separators() != 0),
+            (SPACE, all.spaces != 0 || seen.white.any()),
+            (DASH, all.dashes != 0),
+            (PERCENT, seen.percent.any()),
+            (BEYOND_ASCII, all.beyond_ascii != 0),
+            (QUESTION, seen.question.any()),
+            (OPERATOR, all.equals != 0 || seen.operator.any()),
+            (SLASH, all.slashes != 0),
+            (DOT, all.dots != 0),
+            (HASH, seen.hash.any()),
+            (LETTER_M, seen.letter_m.any()),
+            (TILDE, seen.tilde.any()),
+            (BACKSLASH, seen.backslash.any()),
+        ]
+        .into_iter()
+        .fold(0, |seen, (kind, has)| seen | if has { kind } else { 0 });
+    }
+
+    /// The bytes of a kind.
+    pub(super) fn places(&self, of: impl Fn(&Block) -> u64) -> impl Iterator<Item = usize> {
+        self.bits(move |block, _| of(block))
+    }
+
+    /// The bytes of a kind before which none of that kind stands.
+    pub(super) fn starts(&self, of: impl Fn(&Block) -> u64) -> impl Iterator<Item = usize> {
+        self.bits(move |block, before| {
+            let bits = of(block);
+            bits & !(bits << 1 | before.map_or(0, &of) >> (Block::BYTES - 1))
+        })
+    }
+
+    /// The places where bytes of a kind stand together.
+    pub(super) fn runs(&self, of: impl Fn(&Block) -> u64 + Copy) -> impl Iterator<Item = Range<usize>> {
+        self.starts(of).map(move |start| start..self.end(start, of))
+    }
+
+    /// Where the bytes of a kind from `start` on end.
+    pub(super) fn end(&self, start: usize, of: impl Fn(&Block) -> u64) -> usize {
+        let (mut number, mut skipped) = (start / Block::BYTES, start % Block::BYTES);
+        while let Some(block) = self.blocks.get(number) {
+            let others = !of(block) >> skipped;
+            if others != 0 {
+                return number * Block::BYTES + skipped + others.trailing_zeros() as usize;
+            }
+            (number, skipped) = (number + 1, 0);
+        }
+        self.length
+    }
+
+    /// Where the bytes of a kind that end before `end` start.
+    pub(super) fn start(&self, end: usize, of: impl Fn(&Block) -> u64) -> usize {
+        let (mut number, mut bytes) = (end / Block::BYTES, end % Block::BYTES);
+        loop {
+            // Of this block the bytes before `bytes`, the last of them in the highest bit.
+            let others = match (self.blocks.get(number), bytes) {
+                (Some(block), 1..) => !of(block) << (Block::BYTES - bytes) >> (Block::BYTES - bytes),
+                _ => 0,
+            };
+            if others != 0 {
+                return (number + 1) * Block::BYTES - others.leading_zeros() as usize;
+            }
+            let Some(before) = number.checked_sub(1) else { return 0 };
+            (number, bytes) = (before, Block::BYTES);
+        }
+    }
+
+    /// Places of the bits that `of` says of each block, which it is told together with the one before.
+    fn bits(&self, of: impl Fn(&Block, Option<&Block>) -> u64) -> impl Iterator<Item = usize> {
+        let (mut number, mut left) = (0, 0_u64);
+        std::iter::from_fn(move || {
+            while left == 0 {
+                let block = self.blocks.get(number)?;
+                left = of(block, number.checked_sub(1).map(|before| &self.blocks[before]));
+                number += 1;
+            }
+            let bit = left.trailing_zeros() as usize;
+            left &= left - 1;
+            Some((number - 1) * Block::BYTES + bit)
+        })
     }
 
     #[inline]
-    const fn has(self, class: u16) -> bool {
+    const fn has(&self, class: u16) -> bool {
         self.seen & class != 0
     }
 
     /// Whether no detector that needs no key could find anything in `text`, of which these are the signals.
     #[inline]
-    pub(super) fn rules_out_all(self, text: &[u8]) -> bool {
+    pub(super) fn rules_out_all(&self, text: &[u8]) -> bool {
         if self.mrn() && text.windows(3).any(|word| word.eq_ignore_ascii_case(b"mrn")) {
             return false;
         }
@@ -98,102 +295,107 @@ impl Signals {
     }
 
     #[inline]
-    fn is_plain(self) -> bool {
+    fn is_plain(&self) -> bool {
         self.digits < NUMBER_DIGITS_MIN
-            && self.longest_token < TOKEN_BYTES_MIN
+            && !self.has_key
             && !self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION | BACKSLASH)
             && !(self.has(SPACE) && self.length >= WORDS_BYTES_MIN)
     }
 
     /// Letters, digits, `-` and `_` and nothing else.
     #[inline]
-    const fn is_one_token(self) -> bool {
-        self.seen & !(DIGIT | TOKEN | DASH) == 0
+    fn is_one_token(&self) -> bool {
+        usize::try_from(self.tokens) == Ok(self.length)
     }
 
     /// Words or the parts of a path; what has none is an id or a number more often than not.
-    pub(super) fn words(self) -> bool {
+    pub(super) fn words(&self) -> bool {
         self.has(SPACE | SLASH)
     }
 
     /// A number with a checksum or a format of its own.
-    pub(super) fn numbers(self) -> bool {
+    pub(super) fn numbers(&self) -> bool {
         self.digits >= NUMBER_DIGITS_MIN
     }
 
     /// An IBAN, whose account can be mostly letters.
-    pub(super) fn iban(self) -> bool {
+    pub(super) fn iban(&self) -> bool {
         self.digits >= IBAN_DIGITS_MIN
     }
 
     /// Such a number in groups.
-    pub(super) fn groups(self) -> bool {
+    pub(super) fn groups(&self) -> bool {
         self.has(SPACE | DASH)
     }
 
     /// MRN with a number after it.
     #[inline]
-    pub(super) const fn mrn(self) -> bool {
+    pub(super) const fn mrn(&self) -> bool {
         self.digits >= 5 && self.has(LETTER_M)
     }
 
     /// An e-mail address.
-    pub(super) fn email(self) -> bool {
+    pub(super) fn email(&self) -> bool {
         self.has(AT) && self.has(DOT)
     }
 
+    /// What ends with an @: the part of an e-mail address before it, or the credentials of a URL.
+    pub(super) fn at(&self) -> bool {
+        self.has(AT)
+    }
+
     /// A key with its value: `key=value`, `key: value`, `"key": "value"`.
-    pub(super) fn pairs(self) -> bool {
+    pub(super) fn pairs(&self) -> bool {
         self.has(PAIR)
     }
 
     /// A word with a number after it.
-    pub(super) fn numbers_after_words(self) -> bool {
+    pub(super) fn numbers_after_words(&self) -> bool {
         self.has(SPACE) && self.digits >= 3
     }
 
     /// A token long enough for a key of a service, a JWT or base64.
-    pub(super) fn tokens(self) -> bool {
-        self.longest_token >= TOKEN_BYTES_MIN
+    pub(super) fn tokens(&self) -> bool {
+        self.has_key
     }
 
     /// A token as long as one part of the keys that are known by their form.
-    pub(super) fn long_tokens(self) -> bool {
-        self.longest_token >= LONG_TOKEN_BYTES_MIN
+    pub(super) fn long_tokens(&self) -> bool {
+        self.has_long_key
     }
 
     /// A secret of Microsoft Entra, which has a tilde in it.
-    pub(super) fn tilde(self) -> bool {
+    pub(super) fn tilde(&self) -> bool {
         self.tokens() && self.has(TILDE)
     }
 
     /// Credentials after the name of their scheme.
-    pub(super) fn schemes(self) -> bool {
+    pub(super) fn schemes(&self) -> bool {
         self.has(SPACE) && self.length >= WORDS_BYTES_MIN
     }
 
     /// The head of a private key.
-    pub(super) fn private_key(self) -> bool {
+    pub(super) fn private_key(&self) -> bool {
         self.has(DASH) && self.has(SPACE) && self.length >= 27
     }
 
     /// A URL or a connection string with credentials or with a query.
-    pub(super) fn url(self) -> bool {
+    pub(super) fn url(&self) -> bool {
         self.has(AT | QUESTION) && self.has(SLASH | PAIR) || self.has(HASH) && self.has(PAIR)
     }
 
     /// A statement of SQL with literals.
-    pub(super) fn sql(self) -> bool {
+    pub(super) fn sql(&self) -> bool {
         self.has(SPACE) && self.has(OPERATOR)
     }
 
     /// Characters that stand for others.
-    pub(super) fn hidden(self) -> bool {
+    pub(super) fn hidden(&self) -> bool {
         self.has(PERCENT | BEYOND_ASCII | BACKSLASH)
     }
 
     /// An IP address.
-    pub(super) fn ip_address(self) -> bool {
+    pub(super) fn ip_address(&self) -> bool {
         self.digits >= 1 && self.has(DOT | PAIR)
     }
 }

@@ -7,6 +7,7 @@
 use super::detector::Detector;
 use super::is_word;
 use super::scan::Scan;
+use super::signals::{Block, Signals};
 
 /// What stands in place of a literal.
 const LITERAL: &str = "?";
@@ -47,9 +48,6 @@ const PARTS: [(&[u8], u8, u8); 23] = [
     (b"login", 0, USER),
     (b"identified", 0, USER),
 ];
-
-/// Bytes of the longest of these words.
-const WORD_BYTES_MAX: usize = 10;
 
 /// For each first byte of a word, the bytes that may come second, by their last five bits: those of a letter are its number, whatever
 /// its case.
@@ -116,7 +114,7 @@ const COMMANDS: [&str; 44] = [
 /// Finds the literals of a statement; `is_statement` if the key says that the text is one.
 pub(super) fn find(scan: &mut Scan<'_>, is_statement: bool) {
     let text = scan.text;
-    if let Some(start) = statement_start(text) {
+    if let Some(start) = statement_start(text, scan.signals) {
         // A comment before the statement is part of it.
         let comment = [&b"/*"[..], b"--"].iter().any(|open| text.trim_ascii_start().starts_with(open));
         let start = if comment { 0 } else { start };
@@ -149,9 +147,9 @@ fn is_name(byte: u8) -> bool {
 }
 
 /// Where the first statement starts: its first word with one that must follow it. One pass over the words.
-fn statement_start(text: &[u8]) -> Option<usize> {
+fn statement_start(text: &[u8], signals: &Signals) -> Option<usize> {
     let mut waiting = [None; 8];
-    for (start, starts, goes_on) in parts(text) {
+    for (start, starts, goes_on) in parts(text, signals) {
         let bits = |set: u8| (0..8).filter(move |bit| set >> bit & 1 == 1);
         if let Some(start) = bits(goes_on).filter_map(|bit| waiting[bit]).min() {
             return Some(start);
@@ -167,15 +165,14 @@ fn statement_start(text: &[u8]) -> Option<usize> {
 }
 
 /// The words that are parts of statements: where each starts, the statements that it may start, and those that it goes on.
-fn parts(text: &[u8]) -> impl Iterator<Item = (usize, u8, u8)> + '_ {
-    // Most bytes are not the first of such a word, so that is asked first.
-    let heads = text.windows(2).enumerate().filter(|(_, head)| SECOND[usize::from(head[0])] >> (head[1] & 31) & 1 == 1);
-    heads.filter_map(|(start, _)| {
-        if start.checked_sub(1).is_some_and(|before| is_name(text[before])) {
+fn parts<'a>(text: &'a [u8], signals: &'a Signals) -> impl Iterator<Item = (usize, u8, u8)> + 'a {
+    signals.starts(Block::names).filter_map(|start| {
+        // Most words are told from these by their first two bytes.
+        let (first, second) = (*text.get(start)?, *text.get(start + 1)?);
+        if SECOND[usize::from(first)] >> (second & 31) & 1 == 0 {
             return None;
         }
-        let length = text[start..].iter().take(WORD_BYTES_MAX + 1).take_while(|&&byte| is_name(byte)).count();
-        let word = &text[start..start + length];
+        let word = &text[start..signals.end(start, Block::names)];
         let (_, starts, goes_on) = PARTS.iter().find(|(known, ..)| word.eq_ignore_ascii_case(known))?;
         Some((start, *starts, *goes_on))
     })

@@ -26,7 +26,7 @@ fn ends_url(byte: u8) -> bool {
 /// Finds credentials and values of queries; a text whose key says that it is a query is one from its first byte on.
 pub(super) fn find(scan: &mut Scan<'_>, class: KeyClass) {
     let text = scan.text;
-    if memchr(b'@', text).is_some() {
+    if scan.signals.at() {
         find_credentials(scan);
         find_data_sources(scan);
     }
@@ -98,7 +98,7 @@ fn push_value(scan: &mut Scan<'_>, value: Range<usize>) {
 fn find_credentials(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut done = 0;
-    for scheme in memchr_iter(b':', text).filter(|&colon| text[colon..].starts_with(b"://")) {
+    for scheme in scan.signals.places(|block| block.colons).filter(|&colon| text[colon..].starts_with(b"://")) {
         let start = scheme + 3;
         if start < done {
             continue;
@@ -146,7 +146,7 @@ fn find_data_sources(scan: &mut Scan<'_>) {
     static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(ORACLE));
     let text = scan.text;
     let mut done = 0;
-    for at in memchr_iter(b'@', text) {
+    for at in scan.signals.places(|block| block.at) {
         let after = &text[at + 1..];
         let is_go = [&b"tcp("[..], b"unix(", b"tcp6("].iter().any(|network| after.starts_with(network));
         if is_go {
