@@ -213,7 +213,7 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
         if separator < done {
             continue;
         }
-        let key = key_before(text, separator);
+        let key = key_before(scan, separator);
         if key.len() < 3 || text[separator + 1..].starts_with(b"//") {
             continue;
         }
@@ -228,13 +228,14 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
 }
 
 /// The key that ends before `end`, its quotes and spaces passed over.
-fn key_before(text: &[u8], end: usize) -> &[u8] {
+fn key_before<'a>(scan: &Scan<'a>, end: usize) -> &'a [u8] {
     let is_between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'`' | b'\\');
-    let is_key = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$');
-    let before = &text[..end];
-    let before = &before[..end - before.iter().rev().take(BETWEEN_MAX).take_while(is_between).count()];
-    let length = before.iter().rev().take(KEY_BYTES_MAX).take_while(is_key).count();
-    &before[before.len() - length..]
+    let end = end - scan.text[..end].iter().rev().take(BETWEEN_MAX).take_while(is_between).count();
+    let mut start = scan.signals.start(end, Block::keys);
+    while start > 0 && scan.text[start - 1] == b'$' && end - start < KEY_BYTES_MAX {
+        start = scan.signals.start(start - 1, Block::keys);
+    }
+    &scan.text[start.max(end.saturating_sub(KEY_BYTES_MAX))..end]
 }
 
 /// Looks at the value that starts at `at` or soon after. Returns where it ends if it is noted.
@@ -342,14 +343,14 @@ pub(super) fn find_numbers_after_words(scan: &mut Scan<'_>) {
         if space < done || !text.get(space + 1).is_some_and(|&byte| byte.is_ascii_digit() || b"#+(".contains(&byte)) {
             continue;
         }
-        let mut key = key_before(text, space);
+        let mut key = key_before(scan, space);
         let mut end = space;
         for _ in 0..2 {
             if !FILLERS.iter().any(|filler| key.eq_ignore_ascii_case(filler)) {
                 break;
             }
             end = end.saturating_sub(key.len() + 1);
-            key = key_before(text, end);
+            key = key_before(scan, end);
         }
         let class = classify(key);
         if !KINDS.iter().any(|&kind| class.says(kind)) {

@@ -100,12 +100,12 @@ impl Reading {
         let mut places: Vec<u32> = (0..=u32::try_from(text.len()).ok()?).collect();
         let mut changed = false;
         for _ in 0..PERCENT_ROUNDS {
-            if !decode(&mut text, &mut places, percent) {
+            if memchr::memchr(b'%', &text).is_none() || !decode(&mut text, &mut places, percent) {
                 break;
             }
             changed = true;
         }
-        changed |= decode(&mut text, &mut places, escape);
+        changed |= memchr::memchr(b'\\', &text).is_some() && decode(&mut text, &mut places, escape);
         changed |= !text.is_ascii() && replace_characters(&mut text, &mut places);
         changed.then_some(Self { text, places })
     }
@@ -261,6 +261,7 @@ fn find_in_base64(scan: &mut Scan<'_>, mut run: Range<usize>, decoded: &mut Vec<
 /// Decodes as far as the text stays readable, which most that is no base64 of text does not for three bytes.
 fn decode_readable(encoded: &[u8], decoded: &mut Vec<u8>) {
     decoded.clear();
+    decoded.reserve(encoded.len());
     let (mut bits, mut have) = (0_u32, 0);
     for &byte in encoded {
         let Some(value) = crate::base64::value(byte) else { break };

@@ -1,11 +1,12 @@
 //! What the name of an attribute, a field or a parameter says about its value.
 
-use std::ops::{BitOr, BitOrAssign};
+use std::ops::{BitOr, BitOrAssign, Range};
 use std::sync::LazyLock;
 
-use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, Input};
+use aho_corasick::Anchored;
+use hashbrown::HashMap;
 
 /// Bytes of a key that are looked at, from its end: the last words say what it is.
 const KEY_BYTES: usize = 256;
@@ -297,81 +298,148 @@ const ABOUT: [&str; 25] = [
 static AUTOMATON: LazyLock<DFA> =
     LazyLock::new(|| DFA::new(RULES.iter().map(|(letters, ..)| letters)).expect("a fixed list of short words"));
 
-/// The letters and digits of a key in lower case, and where its words start.
-struct Spelling {
-    letters: [u8; KEY_BYTES],
-    starts: [bool; KEY_BYTES + 1],
-    length: usize,
+/// Says whether the letters of a rule are in a key: the same automaton, with one small table for bytes in any case, in which
+/// what is no letter and no digit changes nothing.
+struct Presence {
+    /// State after each state and symbol.
+    next: Vec<u16>,
+    /// The state in which a rule has been met.
+    met: u16,
 }
 
-impl Spelling {
+/// Symbols of [`Presence`], a power of two: one for what is passed over, then letters and digits.
+const SYMBOLS: usize = 64;
+
+static SYMBOL: [u8; 256] = {
+    let mut symbols = [0; 256];
+    let mut at: u8 = 0;
+    while at < 26 {
+        symbols[(b'a' + at) as usize] = at + 1;
+        symbols[(b'A' + at) as usize] = at + 1;
+        at += 1;
+    }
+    at = 0;
+    while at < 10 {
+        symbols[(b'0' + at) as usize] = at + 27;
+        at += 1;
+    }
+    symbols
+};
+
+static PRESENCE: LazyLock<Presence> = LazyLock::new(Presence::new);
+
+impl Presence {
+    fn new() -> Self {
+        let automaton = &*AUTOMATON;
+        let start = automaton.start_state(Anchored::No).expect("it is not anchored");
+        let mut states = vec![start];
+        let mut numbers: HashMap<StateID, usize> = HashMap::from_iter([(start, 0)]);
+        let mut next = Vec::new();
+        let mut at = 0;
+        while let Some(&state) = states.get(at) {
+            next.resize((at + 1) * SYMBOLS, at);
+            for byte in (b'a'..=b'z').chain(b'0'..=b'9') {
+                let after = automaton.next_state(Anchored::No, state, byte);
+                next[at * SYMBOLS + usize::from(SYMBOL[usize::from(byte)])] = if automaton.is_match(after) {
+                    usize::MAX
+                } else {
+                    *numbers.entry(after).or_insert_with(|| {
+                        states.push(after);
+                        states.len() - 1
+                    })
+                };
+            }
+            at += 1;
+        }
+        let met = u16::try_from(states.len()).expect("fewer states than letters of all rules");
+        let next = next.into_iter().map(|state| u16::try_from(state).unwrap_or(met)).collect();
+        Self { next, met }
+    }
+
+    fn has_rule(&self, key: &[u8]) -> bool {
+        let mut state = 0;
+        key.iter().any(|&byte| {
+            state = self.next[usize::from(state) * SYMBOLS + usize::from(SYMBOL[usize::from(byte)])];
+            state == self.met
+        })
+    }
+}
+
+/// Where the words of a key start, counted in its letters and digits: a bit of each.
+struct Borders {
+    starts: [u64; KEY_BYTES / 64 + 1],
+    length: usize,
+    /// The last word, in the key.
+    last: Range<usize>,
+}
+
+impl Borders {
     /// Words end at anything but a letter or digit, between a small and a capital letter, and between letters and digits.
     fn of(key: &[u8]) -> Self {
-        let key = &key[key.len().saturating_sub(KEY_BYTES)..];
-        let mut words = Self { letters: [0; KEY_BYTES], starts: [false; KEY_BYTES + 1], length: 0 };
+        let mut borders = Self { starts: [0; KEY_BYTES / 64 + 1], length: 0, last: 0..0 };
         let mut before = b' ';
         for (at, &byte) in key.iter().enumerate() {
             if byte.is_ascii_alphanumeric() {
                 let small_follows = key.get(at + 1).is_some_and(u8::is_ascii_lowercase);
-                words.starts[words.length] = !before.is_ascii_alphanumeric()
+                if !before.is_ascii_alphanumeric()
                     || before.is_ascii_digit() != byte.is_ascii_digit()
-                    || byte.is_ascii_uppercase() && (before.is_ascii_lowercase() || small_follows);
-                words.letters[words.length] = byte.to_ascii_lowercase();
-                words.length += 1;
+                    || byte.is_ascii_uppercase() && (before.is_ascii_lowercase() || small_follows)
+                {
+                    borders.add_start();
+                    borders.last.start = at;
+                }
+                borders.length += 1;
+                borders.last.end = at + 1;
             }
             before = byte;
         }
-        words.starts[words.length] = true;
-        words
+        borders.add_start();
+        borders
     }
 
-    fn letters(&self) -> &[u8] {
-        &self.letters[..self.length]
+    fn add_start(&mut self) {
+        self.starts[self.length / 64] |= 1 << (self.length % 64);
     }
 
-    fn last(&self) -> &[u8] {
-        let start = (0..self.length).rev().find(|&at| self.starts[at]).unwrap_or(0);
-        &self.letters[start..self.length]
+    fn start_at(&self, letter: usize) -> bool {
+        self.starts[letter / 64] >> (letter % 64) & 1 == 1
     }
 }
 
 /// What `key` says. Linear in its length, which is looked at up to a bound.
 #[must_use]
 pub(super) fn classify(key: &[u8]) -> KeyClass {
-    if key.len() < 3 || !has_rule(key) { KeyClass::NONE } else { classify_words(&Spelling::of(key)) }
-}
-
-/// Whether the letters of a rule are in `key`. They seldom are, so nothing else is done before that is known.
-fn has_rule(key: &[u8]) -> bool {
-    let automaton = &*AUTOMATON;
-    let Ok(mut state) = automaton.start_state(Anchored::No) else { return true };
-    key[key.len().saturating_sub(KEY_BYTES)..].iter().filter(|byte| byte.is_ascii_alphanumeric()).any(|byte| {
-        state = automaton.next_state(Anchored::No, state, byte.to_ascii_lowercase());
-        automaton.is_match(state)
-    })
+    let key = &key[key.len().saturating_sub(KEY_BYTES)..];
+    // Most keys say nothing, so nothing else is done before that is known.
+    if key.len() < 3 || !PRESENCE.has_rule(key) { KeyClass::NONE } else { classify_words(key) }
 }
 
 #[inline(never)]
-fn classify_words(words: &Spelling) -> KeyClass {
+fn classify_words(key: &[u8]) -> KeyClass {
+    let automaton = &*AUTOMATON;
+    let Ok(mut state) = automaton.start_state(Anchored::No) else { return KeyClass::NONE };
+    let borders = Borders::of(key);
     let mut class = KeyClass::NONE;
-    let input = Input::new(words.letters());
-    let mut state = OverlappingState::start();
-    while AUTOMATON.try_find_overlapping(&input, &mut state).is_ok()
-        && let Some(found) = state.get_match()
-    {
-        let (_, at, says) = RULES[found.pattern().as_usize()];
-        let as_words = words.starts[found.start()] && words.starts[found.end()];
-        let holds = match at {
-            Words => as_words,
-            End => as_words && found.end() == words.length,
-            Anywhere => true,
-        };
-        if holds {
-            class |= says;
+    for (end, &byte) in (1..).zip(key.iter().filter(|byte| byte.is_ascii_alphanumeric())) {
+        state = automaton.next_state(Anchored::No, state, byte.to_ascii_lowercase());
+        if !automaton.is_match(state) {
+            continue;
+        }
+        for number in 0..automaton.match_len(state) {
+            let (letters, at, says) = RULES[automaton.match_pattern(state, number).as_usize()];
+            let as_words = borders.start_at(end - letters.len()) && borders.start_at(end);
+            let holds = match at {
+                Words => as_words,
+                End => as_words && end == borders.length,
+                Anywhere => true,
+            };
+            if holds {
+                class |= says;
+            }
         }
     }
-    let last = words.last();
-    if !class.is_none() && ABOUT.iter().any(|about| about.as_bytes() == last) {
+    let last = &key[borders.last];
+    if !class.is_none() && ABOUT.iter().any(|about| last.eq_ignore_ascii_case(about.as_bytes())) {
         class = class
             .without(PASSWORD | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
     }

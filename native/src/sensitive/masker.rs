@@ -64,8 +64,9 @@ pub struct Masker {
     of_resource: Vec<Word>,
     of_scope: Vec<Word>,
     clean: Clean,
-    /// Of the text that was read last; kept for its memory.
+    /// Of the text that was read last, and what was found in it; kept for their memory.
     signals: Signals,
+    found: Vec<Found>,
 }
 
 /// Texts that were looked at and in which nothing is, so that one that comes again is not searched again: user agents, URLs,
@@ -108,8 +109,9 @@ impl Masker {
         let (findings, pending, service) = (Findings::default(), Vec::new(), String::new());
         let clean = Clean { places: Vec::new(), hasher: DefaultHashBuilder::default() };
         let (of_resource, of_scope) = (Vec::new(), Vec::new());
-        let signals = Signals::default();
-        Self { masking, findings, pending, service, refuse: false, allowed: false, of_resource, of_scope, clean, signals }
+        let (signals, found) = (Signals::default(), Vec::new());
+        let (refuse, allowed) = (false, false);
+        Self { masking, findings, pending, service, refuse, allowed, of_resource, of_scope, clean, signals, found }
     }
 
     /// What was found.
@@ -154,9 +156,9 @@ impl Masker {
         if self.is_ruled_out(text, &self.signals, place.class) {
             return None;
         }
-        let mut signals = std::mem::take(&mut self.signals);
-        let treated = self.treat_found(text, &mut signals, place);
-        self.signals = signals;
+        let (mut signals, mut found) = (std::mem::take(&mut self.signals), std::mem::take(&mut self.found));
+        let treated = self.treat_found(text, &mut signals, &mut found, place);
+        (self.signals, self.found) = (signals, found);
         treated
     }
 
@@ -166,7 +168,13 @@ impl Masker {
     }
 
     #[inline(never)]
-    fn treat_found(&mut self, text: &str, signals: &mut Signals, place: Place<'_>) -> Option<String> {
+    fn treat_found(
+        &mut self,
+        text: &str,
+        signals: &mut Signals,
+        found: &mut Vec<Found>,
+        place: Place<'_>,
+    ) -> Option<String> {
         // A detector of the operator's own may look at the key, of which the class says nothing.
         let remembers = signals.words() && text.len() <= Clean::BYTES_MAX && !self.masking.has_custom();
         if remembers && self.clean.holds(text.as_bytes(), place.class) {
@@ -174,13 +182,12 @@ impl Masker {
         }
         let masking = Arc::clone(&self.masking);
         let mut treated: Option<String> = None;
-        let mut found: Vec<Found> = Vec::new();
         for round in 0..ROUNDS_MAX {
             let now = treated.as_deref().unwrap_or(text);
             found.clear();
             let bytes = now.as_bytes();
             let searched = catch_unwind(AssertUnwindSafe(|| {
-                scan::find(bytes, signals, place.key, place.class, &masking, &mut found);
+                scan::find(bytes, signals, place.key, place.class, &masking, found);
             }));
             if searched.is_err() {
                 return Some(self.fail(place.position));
@@ -191,7 +198,7 @@ impl Masker {
                 }
                 return treated;
             }
-            scan::drop_repeated(&mut found);
+            scan::drop_repeated(found);
             found.retain(|one| {
                 let allowed = masking.allows(one.detector, place.key, &self.service);
                 if round == 0 || !allowed {
@@ -204,7 +211,7 @@ impl Masker {
             if found.is_empty() {
                 return treated;
             }
-            let resolved = scan::resolve(now, &masking, &mut found);
+            let resolved = scan::resolve(now, &masking, found);
             self.refuse |= resolved.refuse;
             if resolved.text == now {
                 return treated;

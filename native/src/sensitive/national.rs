@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use memchr::memchr2_iter;
-
 use super::cards::uuid_around;
 use super::detector::Detector;
 use super::scan::Scan;
+use super::signals::{Block, starts_with_mrn};
 use super::{is_word, mod11, mod97, stands_alone};
 
 /// Length of an IBAN by country. Source: SWIFT's IBAN registry.
@@ -177,11 +176,7 @@ fn iban_end(text: &[u8], start: usize) -> Option<usize> {
 /// MRN with a number directly after it: MRN12345678, MRN-00123456.
 pub(super) fn find_mrns(scan: &mut Scan<'_>) {
     let text = scan.text;
-    for start in memchr2_iter(b'm', b'M', text) {
-        let named = text.get(start..start + 3).is_some_and(|name| name.eq_ignore_ascii_case(b"mrn"));
-        if !named || start.checked_sub(1).is_some_and(|before| is_word(text[before])) {
-            continue;
-        }
+    for start in scan.signals.starts(Block::words).filter(|&start| starts_with_mrn(&text[start..])) {
         let from = (start + 3..text.len().min(start + 6))
             .find(|&at| !matches!(text[at], b' ' | b'-' | b'_' | b'#'))
             .unwrap_or(start + 3);

@@ -48,9 +48,19 @@ impl Block {
         self.letters | self.digits
     }
 
+    /// What words are made of: letters, digits and characters beyond ASCII.
+    pub(super) const fn words(&self) -> u64 {
+        self.alphanumeric() | self.beyond_ascii
+    }
+
     /// What names in a program are made of.
     pub(super) const fn names(&self) -> u64 {
-        self.alphanumeric() | self.beyond_ascii | self.underscores
+        self.words() | self.underscores
+    }
+
+    /// What keys are made of, but for the dollar sign.
+    pub(super) const fn keys(&self) -> u64 {
+        self.tokens() | self.dots
     }
 
     /// Letters, digits, `-` and `_`.
@@ -123,38 +133,65 @@ struct Seen {
 }
 
 impl Block {
-    /// Adds the bytes of `lane`, the first of which is byte `first` of this block.
-    #[inline(always)]
-    fn read(&mut self, lane: [u8; LANE_BYTES], first: usize, seen: &mut Seen) {
-        let bytes = u8x16::new(lane);
-        let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
-        let within = |bytes: u8x16, low: u8, high: u8| {
-            let above = bytes - u8x16::splat(low);
-            above.min(u8x16::splat(high - low)).simd_eq(above)
-        };
-        let bits = |lanes: u8x16| u64::from(lanes.to_bitmask()) << first;
-        let small = bytes | u8x16::splat(0x20);
-        self.letters |= bits(within(small, b'a', b'z'));
-        self.digits |= bits(within(bytes, b'0', b'9'));
-        self.beyond_ascii |= bits(bytes);
-        self.underscores |= bits(is(b'_'));
-        self.dashes |= bits(is(b'-'));
-        self.spaces |= bits(is(b' '));
-        self.at |= bits(is(b'@'));
-        self.colons |= bits(is(b':'));
-        self.equals |= bits(is(b'='));
-        self.slashes |= bits(is(b'/'));
-        self.pluses |= bits(is(b'+'));
-        self.dots |= bits(is(b'.'));
-        seen.white |= within(bytes, b'\t', b'\n') | is(b'\r');
-        seen.percent |= is(b'%');
-        seen.question |= is(b'?');
-        seen.operator |= is(b'\'') | is(b'"') | is(b'`') | is(b'(') | is(b'<') | is(b'>') | is(b'$');
-        seen.hash |= is(b'#');
-        seen.letter_m |= small.simd_eq(u8x16::splat(b'm'));
-        seen.tilde |= is(b'~');
-        seen.backslash |= is(b'\\');
+    /// The block of `N` lanes.
+    #[inline]
+    fn of<const N: usize>(lanes: &[[u8; LANE_BYTES]; N], seen: &mut Seen) -> Self {
+        let lanes = lanes.map(u8x16::new);
+        let small = lanes.map(|lane| lane | u8x16::splat(0x20));
+        let is = |byte: u8| bits(lanes.map(|lane| lane.simd_eq(u8x16::splat(byte))));
+        for (lane, small) in lanes.into_iter().zip(small) {
+            let is = |byte: u8| lane.simd_eq(u8x16::splat(byte));
+            seen.white |= within(lane, b'\t', b'\n') | is(b'\r');
+            seen.percent |= is(b'%');
+            seen.question |= is(b'?');
+            seen.operator |= is(b'\'') | is(b'"') | is(b'`') | is(b'(') | is(b'<') | is(b'>') | is(b'$');
+            seen.hash |= is(b'#');
+            seen.letter_m |= small.simd_eq(u8x16::splat(b'm'));
+            seen.tilde |= is(b'~');
+            seen.backslash |= is(b'\\');
+        }
+        Self {
+            letters: bits(small.map(|lane| within(lane, b'a', b'z'))),
+            digits: bits(lanes.map(|lane| within(lane, b'0', b'9'))),
+            // The highest bit of each byte, whatever the others are.
+            beyond_ascii: bits(lanes),
+            underscores: is(b'_'),
+            dashes: is(b'-'),
+            pluses: is(b'+'),
+            spaces: is(b' '),
+            at: is(b'@'),
+            colons: is(b':'),
+            equals: is(b'='),
+            slashes: is(b'/'),
+            dots: is(b'.'),
+        }
     }
+
+    /// The block of up to 64 bytes.
+    #[inline]
+    fn read(bytes: &[u8], seen: &mut Seen) -> Self {
+        let mut lanes = [[0; LANE_BYTES]; Self::BYTES / LANE_BYTES];
+        lanes.as_flattened_mut()[..bytes.len()].copy_from_slice(bytes);
+        match bytes.len().div_ceil(LANE_BYTES) {
+            0 | 1 => Self::of(&[lanes[0]], seen),
+            2 => Self::of(&[lanes[0], lanes[1]], seen),
+            3 => Self::of(&[lanes[0], lanes[1], lanes[2]], seen),
+            _ => Self::of(&lanes, seen),
+        }
+    }
+}
+
+/// The highest bits of all bytes.
+#[inline]
+fn bits<const N: usize>(lanes: [u8x16; N]) -> u64 {
+    lanes.into_iter().rev().fold(0, |bits, lane| bits << LANE_BYTES | u64::from(lane.to_bitmask()))
+}
+
+/// Where a byte is from `low` to `high`.
+#[inline]
+fn within(bytes: u8x16, low: u8, high: u8) -> u8x16 {
+    let above = bytes - u8x16::splat(low);
+    above.min(u8x16::splat(high - low)).simd_eq(above)
 }
 
 impl Signals {
@@ -173,16 +210,7 @@ impl Signals {
         let (mut keys, mut long_keys, mut before) = (0, 0, 0_u64);
         self.blocks.clear();
         for bytes in text.chunks(Block::BYTES) {
-            let mut block = Block::default();
-            let (lanes, rest) = bytes.as_chunks::<LANE_BYTES>();
-            for (number, lane) in lanes.iter().enumerate() {
-                block.read(*lane, number * LANE_BYTES, &mut seen);
-            }
-            if !rest.is_empty() {
-                let mut lane = [0; LANE_BYTES];
-                lane[..rest.len()].copy_from_slice(rest);
-                block.read(lane, lanes.len() * LANE_BYTES, &mut seen);
-            }
+            let block = Block::read(bytes, &mut seen);
             all.add(&block);
             self.digits += block.digits.count_ones();
             self.tokens += block.tokens().count_ones();
@@ -288,10 +316,8 @@ impl Signals {
     /// Whether no detector that needs no key could find anything in `text`, of which these are the signals.
     #[inline]
     pub(super) fn rules_out_all(&self, text: &[u8]) -> bool {
-        if self.mrn() && text.windows(3).any(|word| word.eq_ignore_ascii_case(b"mrn")) {
-            return false;
-        }
-        self.is_plain() || self.is_one_token() && is_hex_id(text)
+        (self.is_plain() || self.is_one_token() && is_hex_id(text))
+            && !(self.mrn() && self.starts(Block::words).any(|start| starts_with_mrn(&text[start..])))
     }
 
     #[inline]
@@ -398,6 +424,11 @@ impl Signals {
     pub(super) fn ip_address(&self) -> bool {
         self.digits >= 1 && self.has(DOT | PAIR)
     }
+}
+
+/// Whether `text` starts with MRN in any case.
+pub(super) fn starts_with_mrn(text: &[u8]) -> bool {
+    text.get(..3).is_some_and(|name| name.eq_ignore_ascii_case(b"mrn"))
 }
 
 /// Whether `text` is a UUID or a hexadecimal number of a length that ids and hashes have. With few letters in it, it may be an

@@ -49,18 +49,18 @@ const PARTS: [(&[u8], u8, u8); 23] = [
     (b"identified", 0, USER),
 ];
 
-/// For each first byte of a word, the bytes that may come second, by their last five bits: those of a letter are its number, whatever
-/// its case.
-static SECOND: [u32; 256] = {
-    let mut second = [0; 256];
+/// For each byte, in any case, the words that have it first, and those that have it second: a bit of each.
+static HEADS: [[u32; 256]; 2] = {
+    let mut heads = [[0; 256]; 2];
     let mut at = 0;
-    while at < PARTS.len() {
-        let word = PARTS[at].0;
-        second[word[0] as usize] |= 1 << (word[1] & 31);
-        second[word[0].to_ascii_uppercase() as usize] |= 1 << (word[1] & 31);
+    while at < 2 * PARTS.len() {
+        let (part, place) = (at / 2, at % 2);
+        let byte = PARTS[part].0[place];
+        heads[place][byte as usize] |= 1 << part;
+        heads[place][byte.to_ascii_uppercase() as usize] |= 1 << part;
         at += 1;
     }
-    second
+    heads
 };
 
 /// Commands of key-value stores, whose arguments are values without quotes.
@@ -167,14 +167,20 @@ fn statement_start(text: &[u8], signals: &Signals) -> Option<usize> {
 /// The words that are parts of statements: where each starts, the statements that it may start, and those that it goes on.
 fn parts<'a>(text: &'a [u8], signals: &'a Signals) -> impl Iterator<Item = (usize, u8, u8)> + 'a {
     signals.starts(Block::names).filter_map(|start| {
-        // Most words are told from these by their first two bytes.
         let (first, second) = (*text.get(start)?, *text.get(start + 1)?);
-        if SECOND[usize::from(first)] >> (second & 31) & 1 == 0 {
+        let mut left = HEADS[0][usize::from(first)] & HEADS[1][usize::from(second)];
+        if left == 0 {
             return None;
         }
         let word = &text[start..signals.end(start, Block::names)];
-        let (_, starts, goes_on) = PARTS.iter().find(|(known, ..)| word.eq_ignore_ascii_case(known))?;
-        Some((start, *starts, *goes_on))
+        while left != 0 {
+            let (known, starts, goes_on) = PARTS[left.trailing_zeros() as usize];
+            if word.eq_ignore_ascii_case(known) {
+                return Some((start, starts, goes_on));
+            }
+            left &= left - 1;
+        }
+        None
     })
 }
 
