@@ -3,9 +3,9 @@
 use std::ops::{BitOr, BitOrAssign, Range};
 use std::sync::LazyLock;
 
+use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::dfa::DFA;
-use aho_corasick::Anchored;
 use hashbrown::HashMap;
 
 /// Bytes of a key that are looked at, from its end: the last words say what it is.

@@ -73,6 +73,8 @@ pub struct Masker {
 /// statements. Each has one place, where the next one replaces it.
 struct Clean {
     places: Vec<(KeyClass, Vec<u8>)>,
+    /// Texts that came before there were places.
+    before: usize,
     hasher: DefaultHashBuilder,
 }
 
@@ -80,17 +82,27 @@ impl Clean {
     /// Texts remembered, a power of two, and bytes of each.
     const PLACES: usize = 128;
     const BYTES_MAX: usize = 256;
+    /// Texts from which on making the places is worth it.
+    const WORTH_TEXTS: usize = 8;
 
     fn place(&self, text: &[u8]) -> usize {
         usize::try_from(self.hasher.hash_one(text) % Self::PLACES as u64).unwrap_or(0)
     }
 
     fn holds(&self, text: &[u8], class: KeyClass) -> bool {
-        self.places.get(self.place(text)).is_some_and(|(known_class, known)| *known_class == class && known == text)
+        !self.places.is_empty()
+            && self
+                .places
+                .get(self.place(text))
+                .is_some_and(|(known_class, known)| *known_class == class && known == text)
     }
 
     fn add(&mut self, text: &[u8], class: KeyClass) {
         if text.len() > Self::BYTES_MAX {
+            return;
+        }
+        if self.before < Self::WORTH_TEXTS {
+            self.before += 1;
             return;
         }
         self.places.resize_with(Self::PLACES, Default::default);
@@ -107,7 +119,7 @@ impl Masker {
     #[must_use]
     pub fn new(masking: Arc<Masking>) -> Self {
         let (findings, pending, service) = (Findings::default(), Vec::new(), String::new());
-        let clean = Clean { places: Vec::new(), hasher: DefaultHashBuilder::default() };
+        let clean = Clean { places: Vec::new(), before: 0, hasher: DefaultHashBuilder::default() };
         let (of_resource, of_scope) = (Vec::new(), Vec::new());
         let (signals, found) = (Signals::default(), Vec::new());
         let (refuse, allowed) = (false, false);
@@ -380,7 +392,9 @@ mod tests {
     fn nothing_is_made_for_a_clean_text_that_was_seen_before() {
         let mut masker = Masker::new(Masking::strict());
         let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101";
-        assert_eq!(masker.treat(agent, 1000, place()), None);
+        for _ in 0..=Clean::WORTH_TEXTS {
+            assert_eq!(masker.treat(agent, 1000, place()), None);
+        }
         assert!(masker.clean.holds(agent.as_bytes(), KeyClass::NONE));
         assert!(!masker.clean.holds(agent.as_bytes(), KeyClass::SECRET));
     }

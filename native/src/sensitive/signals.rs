@@ -322,10 +322,10 @@ impl Signals {
 
     #[inline]
     fn is_plain(&self) -> bool {
-        self.digits < NUMBER_DIGITS_MIN
-            && !self.has_key
-            && !self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION | BACKSLASH)
-            && !(self.has(SPACE) && self.length >= WORDS_BYTES_MIN)
+        !(self.numbers()
+            || self.tokens()
+            || self.schemes()
+            || self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION | BACKSLASH))
     }
 
     /// Letters, digits, `-` and `_` and nothing else.
@@ -450,3 +450,107 @@ fn is_hex_id(text: &[u8]) -> bool {
 
 /// Bytes of the shortest text with a scheme and credentials after it.
 const WORDS_BYTES_MIN: usize = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a kind is, said byte by byte.
+    type Is = fn(u8) -> bool;
+    type Kind = (fn(&Block) -> u64, Is);
+
+    const KINDS: [Kind; 15] = [
+        (Block::digits, |byte| byte.is_ascii_digit()),
+        (Block::alphanumeric, |byte| byte.is_ascii_alphanumeric()),
+        (Block::words, |byte| byte.is_ascii_alphanumeric() || byte >= 0x80),
+        (Block::names, |byte| byte.is_ascii_alphanumeric() || byte >= 0x80 || byte == b'_'),
+        (Block::keys, |byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)),
+        (Block::tokens, |byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)),
+        (Block::base64, |byte| crate::base64::value(byte).is_some()),
+        (Block::separators, |byte| b":=".contains(&byte)),
+        (|block| block.dashes, |byte| byte == b'-'),
+        (|block| block.spaces, |byte| byte == b' '),
+        (|block| block.at, |byte| byte == b'@'),
+        (|block| block.colons, |byte| byte == b':'),
+        (|block| block.equals, |byte| byte == b'='),
+        (|block| block.slashes, |byte| byte == b'/'),
+        (|block| block.dots, |byte| byte == b'.'),
+    ];
+
+    fn runs(text: &[u8], is: Is) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for at in (0..text.len()).filter(|&at| is(text[at])) {
+            match runs.last_mut() {
+                Some(run) if run.end == at => run.end += 1,
+                _ => runs.push(at..at + 1),
+            }
+        }
+        runs
+    }
+
+    /// Texts of all lengths up to three blocks, of any bytes or of few, so that runs of all lengths cross the borders of blocks.
+    fn texts() -> impl Iterator<Item = Vec<u8>> {
+        let mut random = 7_u64;
+        let mut next = move || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33).to_le_bytes()[0]
+        };
+        (0..200)
+            .flat_map(|length| [(length, &b""[..]), (length, b"aaaaaaaaaaaaaaaaaaa1."), (length, b"Ab-_/+=: 09@.")])
+            .map(move |(length, of)| {
+                let bytes =
+                    (0..length).map(|_| if of.is_empty() { next() } else { of[usize::from(next()) % of.len()] });
+                bytes.collect()
+            })
+    }
+
+    #[test]
+    fn bits_are_those_of_the_bytes() {
+        let mut signals = Signals::default();
+        for text in texts() {
+            signals.read(&text);
+            for (of, is) in KINDS {
+                let expected = runs(&text, is);
+                assert_eq!(signals.runs(of).collect::<Vec<_>>(), expected, "{text:?}");
+                let places: Vec<usize> = (0..text.len()).filter(|&at| is(text[at])).collect();
+                assert_eq!(signals.places(of).collect::<Vec<_>>(), places, "{text:?}");
+                for end in 0..=text.len() {
+                    let length = text[..end].iter().rev().take_while(|&&byte| is(byte)).count();
+                    assert_eq!(signals.start(end, of), end - length, "{end} {text:?}");
+                    let length = text[end..].iter().take_while(|&&byte| is(byte)).count();
+                    assert_eq!(signals.end(end, of), end + length, "{end} {text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_seen_is_there() {
+        for text in texts() {
+            let signals = Signals::of(&text);
+            let longest = runs(&text, KINDS[5].1).iter().map(Range::len).max().unwrap_or(0);
+            assert_eq!(signals.tokens(), longest >= TOKEN_BYTES_MIN, "{text:?}");
+            assert_eq!(signals.long_tokens(), longest >= LONG_TOKEN_BYTES_MIN, "{text:?}");
+            assert_eq!(signals.is_one_token(), longest == text.len(), "{text:?}");
+            assert_eq!(signals.digits as usize, text.iter().filter(|byte| byte.is_ascii_digit()).count(), "{text:?}");
+            for (seen, kind) in [
+                (AT, &b"@"[..]),
+                (PAIR, b":="),
+                (SPACE, b" \t\r\n"),
+                (DASH, b"-"),
+                (PERCENT, b"%"),
+                (QUESTION, b"?"),
+                (OPERATOR, b"='\"`(<>$"),
+                (SLASH, b"/"),
+                (DOT, b"."),
+                (HASH, b"#"),
+                (LETTER_M, b"mM"),
+                (TILDE, b"~"),
+                (BACKSLASH, b"\\"),
+            ] {
+                assert_eq!(signals.has(seen), text.iter().any(|byte| kind.contains(byte)), "{seen} {text:?}");
+            }
+            assert_eq!(signals.has(BEYOND_ASCII), !text.is_ascii(), "{text:?}");
+        }
+    }
+}
