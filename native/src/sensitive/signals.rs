@@ -28,15 +28,19 @@ pub(super) struct Block {
 impl Block {
     const BYTES: usize = 64;
 
-    fn add(&mut self, other: &Self) {
-        self.beyond_ascii |= other.beyond_ascii;
-        self.dashes |= other.dashes;
-        self.spaces |= other.spaces;
-        self.at |= other.at;
-        self.colons |= other.colons;
-        self.equals |= other.equals;
-        self.slashes |= other.slashes;
-        self.dots |= other.dots;
+    /// The bytes of a kind of this block or of another one, for the kinds of which it matters whether a text has them.
+    fn or(self, other: &Self) -> Self {
+        Self {
+            beyond_ascii: self.beyond_ascii | other.beyond_ascii,
+            dashes: self.dashes | other.dashes,
+            spaces: self.spaces | other.spaces,
+            at: self.at | other.at,
+            colons: self.colons | other.colons,
+            equals: self.equals | other.equals,
+            slashes: self.slashes | other.slashes,
+            dots: self.dots | other.dots,
+            ..self
+        }
     }
 
     pub(super) const fn digits(&self) -> u64 {
@@ -83,29 +87,24 @@ impl Block {
 #[derive(Default)]
 pub(super) struct Signals {
     blocks: Vec<Block>,
-    seen: u16,
+    /// All blocks in one.
+    all: Block,
+    /// Which of the kinds below occur.
+    seen: u8,
     length: usize,
     digits: u32,
-    /// Bytes of tokens.
-    tokens: u32,
     has_key: bool,
     has_long_key: bool,
 }
 
-const AT: u16 = 1;
-const PAIR: u16 = 1 << 1;
-const SPACE: u16 = 1 << 2;
-const DASH: u16 = 1 << 3;
-const PERCENT: u16 = 1 << 4;
-const BEYOND_ASCII: u16 = 1 << 5;
-const QUESTION: u16 = 1 << 6;
-const OPERATOR: u16 = 1 << 7;
-const SLASH: u16 = 1 << 8;
-const DOT: u16 = 1 << 9;
-const HASH: u16 = 1 << 10;
-const LETTER_M: u16 = 1 << 11;
-const TILDE: u16 = 1 << 12;
-const BACKSLASH: u16 = 1 << 13;
+const WHITE: u8 = 1;
+const PERCENT: u8 = 1 << 1;
+const QUESTION: u8 = 1 << 2;
+const OPERATOR: u8 = 1 << 3;
+const HASH: u8 = 1 << 4;
+const LETTER_M: u8 = 1 << 5;
+const TILDE: u8 = 1 << 6;
+const BACKSLASH: u8 = 1 << 7;
 
 /// Length from which a run of letters, digits, `-` and `_` may be a key, a token or base64.
 pub(super) const TOKEN_BYTES_MIN: usize = 16;
@@ -119,36 +118,24 @@ const IBAN_DIGITS_MIN: u32 = 7;
 /// Bytes that are read at a time.
 const LANE_BYTES: usize = 16;
 
-/// Kinds of which it is enough to know that they occur: in each lane, whether one did so far.
-#[derive(Default)]
-struct Seen {
-    white: u8x16,
-    percent: u8x16,
-    question: u8x16,
-    operator: u8x16,
-    hash: u8x16,
-    letter_m: u8x16,
-    tilde: u8x16,
-    backslash: u8x16,
-}
-
 impl Block {
     /// The block of `N` lanes.
     #[inline]
-    fn of<const N: usize>(lanes: &[[u8; LANE_BYTES]; N], seen: &mut Seen) -> Self {
+    fn of<const N: usize>(lanes: &[[u8; LANE_BYTES]; N], seen: &mut u8x16) -> Self {
         let lanes = lanes.map(u8x16::new);
         let small = lanes.map(|lane| lane | u8x16::splat(0x20));
         let is = |byte: u8| bits(lanes.map(|lane| lane.simd_eq(u8x16::splat(byte))));
         for (lane, small) in lanes.into_iter().zip(small) {
             let is = |byte: u8| lane.simd_eq(u8x16::splat(byte));
-            seen.white |= within(lane, b'\t', b'\n') | is(b'\r');
-            seen.percent |= is(b'%');
-            seen.question |= is(b'?');
-            seen.operator |= is(b'\'') | is(b'"') | is(b'`') | is(b'(') | is(b'<') | is(b'>') | is(b'$');
-            seen.hash |= is(b'#');
-            seen.letter_m |= small.simd_eq(u8x16::splat(b'm'));
-            seen.tilde |= is(b'~');
-            seen.backslash |= is(b'\\');
+            let operator = is(b'\'') | is(b'"') | is(b'`') | is(b'(') | is(b'<') | is(b'>') | is(b'$');
+            *seen |= (within(lane, b'\t', b'\n') | is(b'\r')) & u8x16::splat(WHITE)
+                | is(b'%') & u8x16::splat(PERCENT)
+                | is(b'?') & u8x16::splat(QUESTION)
+                | operator & u8x16::splat(OPERATOR)
+                | is(b'#') & u8x16::splat(HASH)
+                | small.simd_eq(u8x16::splat(b'm')) & u8x16::splat(LETTER_M)
+                | is(b'~') & u8x16::splat(TILDE)
+                | is(b'\\') & u8x16::splat(BACKSLASH);
         }
         Self {
             letters: bits(small.map(|lane| within(lane, b'a', b'z'))),
@@ -169,7 +156,7 @@ impl Block {
 
     /// The block of up to 64 bytes.
     #[inline]
-    fn read(bytes: &[u8], seen: &mut Seen) -> Self {
+    fn read(bytes: &[u8], seen: &mut u8x16) -> Self {
         let mut lanes = [[0; LANE_BYTES]; Self::BYTES / LANE_BYTES];
         lanes.as_flattened_mut()[..bytes.len()].copy_from_slice(bytes);
         match bytes.len().div_ceil(LANE_BYTES) {
@@ -204,45 +191,35 @@ impl Signals {
 
     /// Reads `text` once, instead of what was read before.
     pub(super) fn read(&mut self, text: &[u8]) {
-        let mut seen = Seen::default();
-        let mut all = Block::default();
-        (self.digits, self.tokens, self.length) = (0, 0, text.len());
-        let (mut keys, mut long_keys, mut before) = (0, 0, 0_u64);
+        let mut seen = u8x16::default();
+        self.all = Block::default();
+        (self.digits, self.length) = (0, text.len());
+        (self.has_key, self.has_long_key) = (false, false);
+        let mut before = 0;
         self.blocks.clear();
         for bytes in text.chunks(Block::BYTES) {
             let block = Block::read(bytes, &mut seen);
-            all.add(&block);
+            self.all = self.all.or(&block);
             self.digits += block.digits.count_ones();
-            self.tokens += block.tokens().count_ones();
-            // A bit stays where as many bytes of tokens follow as the shifts add up to, and one more.
-            let mut runs = u128::from(block.tokens()) << Block::BYTES | u128::from(before);
-            for shift in [1, 2, 4, 8] {
-                runs &= runs >> shift;
+            let tokens = block.tokens();
+            self.note_runs(tokens);
+            if before >> (Block::BYTES - 1) & tokens & 1 == 1 {
+                self.note_runs(before >> (Block::BYTES / 2) | tokens << (Block::BYTES / 2));
             }
-            keys |= runs;
-            long_keys |= runs & runs >> (LONG_TOKEN_BYTES_MIN - TOKEN_BYTES_MIN);
-            before = block.tokens();
+            before = tokens;
             self.blocks.push(block);
         }
-        (self.has_key, self.has_long_key) = (keys != 0, long_keys != 0);
-        self.seen = [
-            (AT, all.at != 0),
-            (PAIR, all.separators() != 0),
-            (SPACE, all.spaces != 0 || seen.white.any()),
-            (DASH, all.dashes != 0),
-            (PERCENT, seen.percent.any()),
-            (BEYOND_ASCII, all.beyond_ascii != 0),
-            (QUESTION, seen.question.any()),
-            (OPERATOR, all.equals != 0 || seen.operator.any()),
-            (SLASH, all.slashes != 0),
-            (DOT, all.dots != 0),
-            (HASH, seen.hash.any()),
-            (LETTER_M, seen.letter_m.any()),
-            (TILDE, seen.tilde.any()),
-            (BACKSLASH, seen.backslash.any()),
-        ]
-        .into_iter()
-        .fold(0, |seen, (kind, has)| seen | if has { kind } else { 0 });
+        let lanes = u128::from_le_bytes(seen.to_array());
+        let halves = [64, 32, 16, 8].into_iter().fold(lanes, |lanes, half| lanes | lanes >> half);
+        [self.seen, ..] = halves.to_le_bytes();
+    }
+
+    /// Looks for long tokens in the bits of their bytes.
+    fn note_runs(&mut self, tokens: u64) {
+        // A bit stays where as many bits follow as the shifts add up to.
+        let long = [1, 2, 4, 8].into_iter().fold(tokens, |runs, shift| runs & runs >> shift);
+        self.has_key |= long != 0;
+        self.has_long_key |= long & long >> (LONG_TOKEN_BYTES_MIN - TOKEN_BYTES_MIN) != 0;
     }
 
     /// The bytes of a kind.
@@ -309,8 +286,13 @@ impl Signals {
     }
 
     #[inline]
-    const fn has(&self, class: u16) -> bool {
-        self.seen & class != 0
+    const fn has(&self, kinds: u8) -> bool {
+        self.seen & kinds != 0
+    }
+
+    #[inline]
+    const fn has_space(&self) -> bool {
+        self.all.spaces != 0 || self.has(WHITE)
     }
 
     /// Whether no detector that needs no key could find anything in `text`, of which these are the signals.
@@ -325,18 +307,21 @@ impl Signals {
         !(self.numbers()
             || self.tokens()
             || self.schemes()
-            || self.has(AT | PAIR | PERCENT | BEYOND_ASCII | OPERATOR | QUESTION | BACKSLASH))
+            || self.at()
+            || self.pairs()
+            || self.hidden()
+            || self.has(OPERATOR | QUESTION))
     }
 
     /// Letters, digits, `-` and `_` and nothing else.
     #[inline]
     fn is_one_token(&self) -> bool {
-        usize::try_from(self.tokens) == Ok(self.length)
+        self.end(0, Block::tokens) == self.length
     }
 
     /// Words or the parts of a path; what has none is an id or a number more often than not.
     pub(super) fn words(&self) -> bool {
-        self.has(SPACE | SLASH)
+        self.has_space() || self.all.slashes != 0
     }
 
     /// A number with a checksum or a format of its own.
@@ -351,7 +336,7 @@ impl Signals {
 
     /// Such a number in groups.
     pub(super) fn groups(&self) -> bool {
-        self.has(SPACE | DASH)
+        self.has_space() || self.all.dashes != 0
     }
 
     /// MRN with a number after it.
@@ -362,22 +347,22 @@ impl Signals {
 
     /// An e-mail address.
     pub(super) fn email(&self) -> bool {
-        self.has(AT) && self.has(DOT)
+        self.at() && self.all.dots != 0
     }
 
     /// What ends with an @: the part of an e-mail address before it, or the credentials of a URL.
     pub(super) fn at(&self) -> bool {
-        self.has(AT)
+        self.all.at != 0
     }
 
     /// A key with its value: `key=value`, `key: value`, `"key": "value"`.
     pub(super) fn pairs(&self) -> bool {
-        self.has(PAIR)
+        self.all.separators() != 0
     }
 
     /// A word with a number after it.
     pub(super) fn numbers_after_words(&self) -> bool {
-        self.has(SPACE) && self.digits >= 3
+        self.has_space() && self.digits >= 3
     }
 
     /// A token long enough for a key of a service, a JWT or base64.
@@ -397,32 +382,32 @@ impl Signals {
 
     /// Credentials after the name of their scheme.
     pub(super) fn schemes(&self) -> bool {
-        self.has(SPACE) && self.length >= WORDS_BYTES_MIN
+        self.has_space() && self.length >= WORDS_BYTES_MIN
     }
 
     /// The head of a private key.
     pub(super) fn private_key(&self) -> bool {
-        self.has(DASH) && self.has(SPACE) && self.length >= 27
+        self.all.dashes != 0 && self.has_space() && self.length >= 27
     }
 
     /// A URL or a connection string with credentials or with a query.
     pub(super) fn url(&self) -> bool {
-        self.has(AT | QUESTION) && self.has(SLASH | PAIR) || self.has(HASH) && self.has(PAIR)
+        (self.at() || self.has(QUESTION)) && (self.all.slashes != 0 || self.pairs()) || self.has(HASH) && self.pairs()
     }
 
     /// A statement of SQL with literals.
     pub(super) fn sql(&self) -> bool {
-        self.has(SPACE) && self.has(OPERATOR)
+        self.has_space() && (self.all.equals != 0 || self.has(OPERATOR))
     }
 
     /// Characters that stand for others.
     pub(super) fn hidden(&self) -> bool {
-        self.has(PERCENT | BEYOND_ASCII | BACKSLASH)
+        self.all.beyond_ascii != 0 || self.has(PERCENT | BACKSLASH)
     }
 
     /// An IP address.
     pub(super) fn ip_address(&self) -> bool {
-        self.digits >= 1 && self.has(DOT | PAIR)
+        self.digits >= 1 && (self.all.dots != 0 || self.pairs())
     }
 }
 
@@ -533,24 +518,24 @@ mod tests {
             assert_eq!(signals.long_tokens(), longest >= LONG_TOKEN_BYTES_MIN, "{text:?}");
             assert_eq!(signals.is_one_token(), longest == text.len(), "{text:?}");
             assert_eq!(signals.digits as usize, text.iter().filter(|byte| byte.is_ascii_digit()).count(), "{text:?}");
+            let has = |kind: &[u8]| text.iter().any(|byte| kind.contains(byte));
             for (seen, kind) in [
-                (AT, &b"@"[..]),
-                (PAIR, b":="),
-                (SPACE, b" \t\r\n"),
-                (DASH, b"-"),
+                (WHITE, &b"\t\r\n"[..]),
                 (PERCENT, b"%"),
                 (QUESTION, b"?"),
-                (OPERATOR, b"='\"`(<>$"),
-                (SLASH, b"/"),
-                (DOT, b"."),
+                (OPERATOR, b"'\"`(<>$"),
                 (HASH, b"#"),
                 (LETTER_M, b"mM"),
                 (TILDE, b"~"),
                 (BACKSLASH, b"\\"),
             ] {
-                assert_eq!(signals.has(seen), text.iter().any(|byte| kind.contains(byte)), "{seen} {text:?}");
+                assert_eq!(signals.has(seen), has(kind), "{seen} {text:?}");
             }
-            assert_eq!(signals.has(BEYOND_ASCII), !text.is_ascii(), "{text:?}");
+            assert_eq!((signals.at(), signals.pairs()), (has(b"@"), has(b":=")), "{text:?}");
+            assert_eq!((signals.words(), signals.groups()), (has(b" \t\r\n/"), has(b" \t\r\n-")), "{text:?}");
+            assert_eq!(signals.email(), has(b"@") && has(b"."), "{text:?}");
+            assert_eq!(signals.sql(), has(b" \t\r\n") && has(b"='\"`(<>$"), "{text:?}");
+            assert_eq!(signals.hidden(), has(b"%\\") || !text.is_ascii(), "{text:?}");
         }
     }
 }

@@ -21,47 +21,95 @@ const USER: u8 = 1 << 5;
 /// The statements that need no second word; only at the start of a text, because their first words are everyday ones.
 const CALLS: u8 = 1 << 6;
 
-/// Words with the statements that each may start, and those that it goes on: a statement is known by its first word together with
-/// one that must follow somewhere.
-const PARTS: [(&[u8], u8, u8); 23] = [
-    (b"select", SELECT, NESTED),
-    (b"insert", INTO, NESTED),
-    (b"merge", INTO, 0),
-    (b"replace", INTO, 0),
-    (b"upsert", INTO, 0),
-    (b"update", UPDATE, NESTED),
-    (b"delete", DELETE, NESTED),
-    (b"with", NESTED, 0),
-    (b"explain", NESTED, 0),
-    (b"alter", USER, 0),
-    (b"create", USER, 0),
-    (b"call", CALLS, 0),
-    (b"exec", CALLS, 0),
-    (b"execute", CALLS, 0),
-    (b"from", 0, SELECT | DELETE),
-    (b"where", 0, SELECT),
-    (b"into", 0, INTO),
-    (b"values", 0, INTO),
-    (b"set", 0, UPDATE),
-    (b"user", 0, USER),
-    (b"role", 0, USER),
-    (b"login", 0, USER),
-    (b"identified", 0, USER),
+/// What is quoted next is a value.
+const VALUE: u8 = 1;
+/// A number next is one too.
+const NUMBER: u8 = 1 << 1;
+/// What is quoted is a value until a word with [`ENDS`].
+const LIST: u8 = 1 << 2;
+const ENDS: u8 = 1 << 3;
+
+/// A word of statements, with those that it may start, and those that it goes on: a statement is known by its first word together
+/// with one that must follow somewhere.
+struct Word {
+    spelled: &'static [u8],
+    starts: u8,
+    goes_on: u8,
+    /// What it says of what comes next.
+    next: u8,
+}
+
+const fn word(spelled: &'static [u8], starts: u8, goes_on: u8, next: u8) -> Word {
+    Word { spelled, starts, goes_on, next }
+}
+
+static WORDS: [Word; 37] = [
+    word(b"select", SELECT, NESTED, ENDS),
+    word(b"insert", INTO, NESTED, 0),
+    word(b"merge", INTO, 0, 0),
+    word(b"replace", INTO, 0, 0),
+    word(b"upsert", INTO, 0, 0),
+    word(b"update", UPDATE, NESTED, 0),
+    word(b"delete", DELETE, NESTED, 0),
+    word(b"with", NESTED, 0, 0),
+    word(b"explain", NESTED, 0, 0),
+    word(b"alter", USER, 0, 0),
+    word(b"create", USER, 0, 0),
+    word(b"call", CALLS, 0, 0),
+    word(b"exec", CALLS, 0, 0),
+    word(b"execute", CALLS, 0, 0),
+    word(b"from", 0, SELECT | DELETE, 0),
+    word(b"where", 0, SELECT, ENDS),
+    word(b"into", 0, INTO, 0),
+    word(b"values", 0, INTO, LIST | NUMBER),
+    word(b"set", 0, UPDATE, 0),
+    word(b"user", 0, USER, 0),
+    word(b"role", 0, USER, 0),
+    word(b"login", 0, USER, 0),
+    word(b"identified", 0, USER, VALUE),
+    word(b"password", 0, 0, VALUE),
+    word(b"in", 0, 0, LIST | NUMBER),
+    word(b"on", 0, 0, ENDS),
+    word(b"returning", 0, 0, ENDS),
+    word(b"like", 0, 0, VALUE | NUMBER),
+    word(b"ilike", 0, 0, VALUE),
+    word(b"between", 0, 0, VALUE | NUMBER),
+    word(b"by", 0, 0, VALUE),
+    word(b"then", 0, 0, VALUE | NUMBER),
+    word(b"else", 0, 0, VALUE | NUMBER),
+    word(b"limit", 0, 0, NUMBER),
+    word(b"offset", 0, 0, NUMBER),
+    word(b"and", 0, 0, NUMBER),
+    word(b"top", 0, 0, NUMBER),
 ];
 
 /// For each byte, in any case, the words that have it first, and those that have it second: a bit of each.
-static HEADS: [[u32; 256]; 2] = {
+static HEADS: [[u64; 256]; 2] = {
     let mut heads = [[0; 256]; 2];
     let mut at = 0;
-    while at < 2 * PARTS.len() {
-        let (part, place) = (at / 2, at % 2);
-        let byte = PARTS[part].0[place];
-        heads[place][byte as usize] |= 1 << part;
-        heads[place][byte.to_ascii_uppercase() as usize] |= 1 << part;
+    while at < 2 * WORDS.len() {
+        let (word, place) = (at / 2, at % 2);
+        let byte = WORDS[word].spelled[place];
+        heads[place][byte as usize] |= 1 << word;
+        heads[place][byte.to_ascii_uppercase() as usize] |= 1 << word;
         at += 1;
     }
     heads
 };
+
+/// The word that `text` is, in any case.
+fn word_of(text: &[u8]) -> Option<&'static Word> {
+    let [first, second, ..] = *text else { return None };
+    let mut left = HEADS[0][usize::from(first)] & HEADS[1][usize::from(second)];
+    while left != 0 {
+        let word = &WORDS[left.trailing_zeros() as usize];
+        if text.eq_ignore_ascii_case(word.spelled) {
+            return Some(word);
+        }
+        left &= left - 1;
+    }
+    None
+}
 
 /// Commands of key-value stores, whose arguments are values without quotes.
 const COMMANDS: [&str; 44] = [
@@ -149,39 +197,21 @@ fn is_name(byte: u8) -> bool {
 /// Where the first statement starts: its first word with one that must follow it. One pass over the words.
 fn statement_start(text: &[u8], signals: &Signals) -> Option<usize> {
     let mut waiting = [None; 8];
-    for (start, starts, goes_on) in parts(text, signals) {
+    for run in signals.runs(Block::names) {
+        let start = run.start;
+        let Some(word) = word_of(&text[run]) else { continue };
         let bits = |set: u8| (0..8).filter(move |bit| set >> bit & 1 == 1);
-        if let Some(start) = bits(goes_on).filter_map(|bit| waiting[bit]).min() {
+        if let Some(start) = bits(word.goes_on).filter_map(|bit| waiting[bit]).min() {
             return Some(start);
         }
-        if starts & CALLS != 0 && !text[..start].iter().any(|&byte| is_name(byte)) {
+        if word.starts & CALLS != 0 && !text[..start].iter().any(|&byte| is_name(byte)) {
             return Some(start);
         }
-        for bit in bits(starts) {
+        for bit in bits(word.starts) {
             waiting[bit] = waiting[bit].or(Some(start));
         }
     }
     None
-}
-
-/// The words that are parts of statements: where each starts, the statements that it may start, and those that it goes on.
-fn parts<'a>(text: &'a [u8], signals: &'a Signals) -> impl Iterator<Item = (usize, u8, u8)> + 'a {
-    signals.starts(Block::names).filter_map(|start| {
-        let (first, second) = (*text.get(start)?, *text.get(start + 1)?);
-        let mut left = HEADS[0][usize::from(first)] & HEADS[1][usize::from(second)];
-        if left == 0 {
-            return None;
-        }
-        let word = &text[start..signals.end(start, Block::names)];
-        while left != 0 {
-            let (known, starts, goes_on) = PARTS[left.trailing_zeros() as usize];
-            if word.eq_ignore_ascii_case(known) {
-                return Some((start, starts, goes_on));
-            }
-            left &= left - 1;
-        }
-        None
-    })
 }
 
 /// What stood before a place in a statement, as far as it says what comes next.
@@ -234,28 +264,23 @@ fn find_literals(scan: &mut Scan<'_>, start: usize, numbers: bool) {
                 }
             }
             _ if is_name(byte) => {
-                at = (from..text.len()).find(|&at| !is_name(text[at])).unwrap_or(text.len());
-                let word = &text[from..at];
-                let is = |names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+                at = scan.signals.end(from, Block::names);
                 // N'…', E'…', X'…', _utf8'…' are strings with a prefix, which stays.
-                in_values = in_values && !is(&["select", "on", "returning", "where"]) || is(&["values", "in"]);
-                before =
-                    if in_values || is(&["like", "ilike", "by", "then", "else", "identified", "password", "between"]) {
-                        Before::Value
-                    } else {
-                        Before::Other
-                    };
-                operator = is(&["limit", "offset", "in", "like", "between", "and", "values", "then", "else", "top"]);
+                let next = word_of(&text[from..at]).map_or(0, |word| word.next);
+                in_values = in_values && next & ENDS == 0 || next & LIST != 0;
+                before = if in_values || next & VALUE != 0 { Before::Value } else { Before::Other };
+                operator = next & NUMBER != 0;
                 continue;
             }
             _ => {
                 at = from + 1;
-                if b"=<>!~".contains(&byte) {
+                let compares = matches!(byte, b'=' | b'<' | b'>' | b'!' | b'~');
+                if compares {
                     before = Before::Value;
-                } else if b");".contains(&byte) && !in_values {
+                } else if matches!(byte, b')' | b';') && !in_values {
                     before = Before::Other;
                 }
-                operator |= b"=<>!~(,+-*/%".contains(&byte);
+                operator |= compares || matches!(byte, b'(' | b',' | b'+' | b'-' | b'*' | b'/' | b'%');
                 if byte == b';' {
                     in_values = false;
                 }
