@@ -17,6 +17,7 @@ use super::signals::{Block, Signals};
 const PERCENT_ROUNDS: usize = 2;
 /// Digits of base64 that are worth decoding: those of eleven bytes.
 const BASE64_BYTES_MIN: usize = 15;
+const DECODED_BYTES_MIN: usize = BASE64_BYTES_MIN * 3 / 4;
 
 /// The zeros of blocks of ten decimal digits. Source: Unicode, general category Nd.
 const ZEROS: [u32; 24] = [
@@ -246,10 +247,16 @@ fn find_in_base64(scan: &mut Scan<'_>, mut run: Range<usize>, decoded: &mut Vec<
     if run.len() < BASE64_BYTES_MIN {
         return;
     }
-    decode_readable(scan.bytes(run.clone()), decoded);
-    if decoded.len() < BASE64_BYTES_MIN * 3 / 4 {
+    let encoded = scan.bytes(run.clone());
+    // Nothing is allocated before it is known that this is text.
+    let mut readable = 0;
+    decode_readable(&encoded[..BASE64_BYTES_MIN], |_| readable += 1);
+    if readable < DECODED_BYTES_MIN {
         return;
     }
+    decoded.clear();
+    decoded.reserve(encoded.len());
+    decode_readable(encoded, |byte| decoded.push(byte));
     let padding = scan.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
     let mut inner = Vec::new();
     find_content(&mut Scan::new(decoded, &Signals::of(decoded), scan.masking, &mut inner, None), false);
@@ -258,22 +265,23 @@ fn find_in_base64(scan: &mut Scan<'_>, mut run: Range<usize>, decoded: &mut Vec<
     }
 }
 
-/// Decodes as far as the text stays readable, which most that is no base64 of text does not for three bytes.
-fn decode_readable(encoded: &[u8], decoded: &mut Vec<u8>) {
-    decoded.clear();
-    decoded.reserve(encoded.len());
-    let (mut bits, mut have) = (0_u32, 0);
-    for &byte in encoded {
-        let Some(value) = crate::base64::value(byte) else { break };
+/// Decodes as far as the text stays readable, which most that is no base64 of text does not for three bytes, and hands over
+/// each byte.
+#[inline]
+fn decode_readable(encoded: &[u8], mut each: impl FnMut(u8)) {
+    let (mut bits, mut have, mut count) = (0_u32, 0, 0);
+    for &digit in encoded {
+        let Some(value) = crate::base64::value(digit) else { break };
         bits = (bits << 6 | value) & 0xffff;
         have += 6;
         if have >= 8 {
             have -= 8;
             let [.., byte] = (bits >> have).to_be_bytes();
-            if byte < 0x20 && !b"\t\r\n".contains(&byte) || byte == 0x7f || byte >= 0x80 && decoded.len() < 3 {
+            if byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n') || byte == 0x7f || byte >= 0x80 && count < 3 {
                 break;
             }
-            decoded.push(byte);
+            count += 1;
+            each(byte);
         }
     }
 }

@@ -158,7 +158,13 @@ impl Block {
     #[inline]
     fn read(bytes: &[u8], seen: &mut u8x16) -> Self {
         let mut lanes = [[0; LANE_BYTES]; Self::BYTES / LANE_BYTES];
-        lanes.as_flattened_mut()[..bytes.len()].copy_from_slice(bytes);
+        let (whole, rest) = bytes.as_chunks::<LANE_BYTES>();
+        for (lane, whole) in lanes.iter_mut().zip(whole) {
+            *lane = *whole;
+        }
+        if let Some(lane) = lanes.get_mut(whole.len()) {
+            lane[..rest.len()].copy_from_slice(rest);
+        }
         match bytes.len().div_ceil(LANE_BYTES) {
             0 | 1 => Self::of(&[lanes[0]], seen),
             2 => Self::of(&[lanes[0], lanes[1]], seen),
