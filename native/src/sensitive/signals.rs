@@ -28,21 +28,6 @@ pub(super) struct Block {
 impl Block {
     const BYTES: usize = 64;
 
-    /// The bytes of a kind of this block or of another one, for the kinds of which it matters whether a text has them.
-    fn or(self, other: &Self) -> Self {
-        Self {
-            beyond_ascii: self.beyond_ascii | other.beyond_ascii,
-            dashes: self.dashes | other.dashes,
-            spaces: self.spaces | other.spaces,
-            at: self.at | other.at,
-            colons: self.colons | other.colons,
-            equals: self.equals | other.equals,
-            slashes: self.slashes | other.slashes,
-            dots: self.dots | other.dots,
-            ..self
-        }
-    }
-
     pub(super) const fn digits(&self) -> u64 {
         self.digits
     }
@@ -87,8 +72,6 @@ impl Block {
 #[derive(Default)]
 pub(super) struct Signals {
     blocks: Vec<Block>,
-    /// All blocks in one.
-    all: Block,
     /// Which of the kinds below occur.
     seen: u8,
     length: usize,
@@ -198,14 +181,12 @@ impl Signals {
     /// Reads `text` once, instead of what was read before.
     pub(super) fn read(&mut self, text: &[u8]) {
         let mut seen = u8x16::default();
-        self.all = Block::default();
         (self.digits, self.length) = (0, text.len());
         (self.has_key, self.has_long_key) = (false, false);
         let mut before = 0;
         self.blocks.clear();
         for bytes in text.chunks(Block::BYTES) {
             let block = Block::read(bytes, &mut seen);
-            self.all = self.all.or(&block);
             self.digits += block.digits.count_ones();
             let tokens = block.tokens();
             self.note_runs(tokens);
@@ -297,8 +278,13 @@ impl Signals {
     }
 
     #[inline]
-    const fn has_space(&self) -> bool {
-        self.all.spaces != 0 || self.has(WHITE)
+    fn any(&self, of: impl Fn(&Block) -> u64) -> bool {
+        self.blocks.iter().any(|block| of(block) != 0)
+    }
+
+    #[inline]
+    fn has_space(&self) -> bool {
+        self.has(WHITE) || self.any(|block| block.spaces)
     }
 
     /// Whether no detector that needs no key could find anything in `text`, of which these are the signals.
@@ -312,11 +298,9 @@ impl Signals {
     fn is_plain(&self) -> bool {
         !(self.numbers()
             || self.tokens()
-            || self.schemes()
-            || self.at()
-            || self.pairs()
-            || self.hidden()
-            || self.has(OPERATOR | QUESTION))
+            || self.has(OPERATOR | QUESTION | PERCENT | BACKSLASH)
+            || self.any(|block| block.at | block.separators() | block.beyond_ascii)
+            || self.schemes())
     }
 
     /// Letters, digits, `-` and `_` and nothing else.
@@ -327,7 +311,7 @@ impl Signals {
 
     /// Words or the parts of a path; what has none is an id or a number more often than not.
     pub(super) fn words(&self) -> bool {
-        self.has_space() || self.all.slashes != 0
+        self.has_space() || self.any(|block| block.slashes)
     }
 
     /// A number with a checksum or a format of its own.
@@ -342,7 +326,7 @@ impl Signals {
 
     /// Such a number in groups.
     pub(super) fn groups(&self) -> bool {
-        self.has_space() || self.all.dashes != 0
+        self.has_space() || self.any(|block| block.dashes)
     }
 
     /// MRN with a number after it.
@@ -353,17 +337,17 @@ impl Signals {
 
     /// An e-mail address.
     pub(super) fn email(&self) -> bool {
-        self.at() && self.all.dots != 0
+        self.at() && self.any(|block| block.dots)
     }
 
     /// What ends with an @: the part of an e-mail address before it, or the credentials of a URL.
     pub(super) fn at(&self) -> bool {
-        self.all.at != 0
+        self.any(|block| block.at)
     }
 
     /// A key with its value: `key=value`, `key: value`, `"key": "value"`.
     pub(super) fn pairs(&self) -> bool {
-        self.all.separators() != 0
+        self.any(Block::separators)
     }
 
     /// A word with a number after it.
@@ -393,27 +377,28 @@ impl Signals {
 
     /// The head of a private key.
     pub(super) fn private_key(&self) -> bool {
-        self.all.dashes != 0 && self.has_space() && self.length >= 27
+        self.any(|block| block.dashes) && self.has_space() && self.length >= 27
     }
 
     /// A URL or a connection string with credentials or with a query.
     pub(super) fn url(&self) -> bool {
-        (self.at() || self.has(QUESTION)) && (self.all.slashes != 0 || self.pairs()) || self.has(HASH) && self.pairs()
+        (self.at() || self.has(QUESTION)) && (self.any(|block| block.slashes) || self.pairs())
+            || self.has(HASH) && self.pairs()
     }
 
     /// A statement of SQL with literals.
     pub(super) fn sql(&self) -> bool {
-        self.has_space() && (self.all.equals != 0 || self.has(OPERATOR))
+        self.has_space() && (self.any(|block| block.equals) || self.has(OPERATOR))
     }
 
     /// Characters that stand for others.
     pub(super) fn hidden(&self) -> bool {
-        self.all.beyond_ascii != 0 || self.has(PERCENT | BACKSLASH)
+        self.any(|block| block.beyond_ascii) || self.has(PERCENT | BACKSLASH)
     }
 
     /// An IP address.
     pub(super) fn ip_address(&self) -> bool {
-        self.digits >= 1 && (self.all.dots != 0 || self.pairs())
+        self.digits >= 1 && (self.any(|block| block.dots) || self.pairs())
     }
 }
 
