@@ -1,12 +1,12 @@
 //! What the name of an attribute, a field or a parameter says about its value.
 
-use std::ops::{BitOr, BitOrAssign, Range};
+use std::ops::{BitOr, BitOrAssign};
 use std::sync::LazyLock;
 
 use aho_corasick::Anchored;
-use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::dfa::DFA;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 /// Bytes of a key that are looked at, from its end: the last words say what it is.
 const KEY_BYTES: usize = 256;
@@ -295,19 +295,17 @@ const ABOUT: [&str; 25] = [
     "provider",
 ];
 
-static AUTOMATON: LazyLock<DFA> =
-    LazyLock::new(|| DFA::new(RULES.iter().map(|(letters, ..)| letters)).expect("a fixed list of short words"));
-
-/// Says whether the letters of a rule are in a key: the same automaton, with one small table for bytes in any case, in which
-/// what is no letter and no digit changes nothing.
-struct Presence {
-    /// State after each state and symbol.
+/// All rules as one automaton that reads a key byte by byte, in any case, and passes over what is no letter and no digit.
+struct Automaton {
+    /// State after each state and symbol; the first state is 0.
     next: Vec<u16>,
-    /// The state in which a rule has been met.
-    met: u16,
+    /// From this state on, letters of a rule have just been read.
+    first_met: usize,
+    /// The rules of these states.
+    met: Vec<Vec<usize>>,
 }
 
-/// Symbols of [`Presence`], a power of two: one for what is passed over, then letters and digits.
+/// Symbols of the automaton, a power of two: one for what is passed over, then letters and digits.
 const SYMBOLS: usize = 64;
 
 static SYMBOL: [u8; 256] = {
@@ -326,124 +324,103 @@ static SYMBOL: [u8; 256] = {
     symbols
 };
 
-static PRESENCE: LazyLock<Presence> = LazyLock::new(Presence::new);
+static AUTOMATON: LazyLock<Automaton> = LazyLock::new(Automaton::new);
 
-impl Presence {
+impl Automaton {
     fn new() -> Self {
-        let automaton = &*AUTOMATON;
-        let start = automaton.start_state(Anchored::No).expect("it is not anchored");
-        let mut states = vec![start];
-        let mut numbers: HashMap<StateID, usize> = HashMap::from_iter([(start, 0)]);
-        let mut next = Vec::new();
+        let dfa = DFA::new(RULES.iter().map(|(letters, ..)| letters)).expect("a fixed list of short words");
+        let after = |state, byte| dfa.next_state(Anchored::No, state, byte);
+        let letters = || (b'a'..=b'z').chain(b'0'..=b'9');
+        let mut states = vec![dfa.start_state(Anchored::No).expect("it is not anchored")];
+        let mut known: HashSet<StateID> = states.iter().copied().collect();
         let mut at = 0;
         while let Some(&state) = states.get(at) {
-            next.resize((at + 1) * SYMBOLS, at);
-            for byte in (b'a'..=b'z').chain(b'0'..=b'9') {
-                let after = automaton.next_state(Anchored::No, state, byte);
-                next[at * SYMBOLS + usize::from(SYMBOL[usize::from(byte)])] = if automaton.is_match(after) {
-                    usize::MAX
-                } else {
-                    *numbers.entry(after).or_insert_with(|| {
-                        states.push(after);
-                        states.len() - 1
-                    })
-                };
-            }
+            states.extend(letters().map(|byte| after(state, byte)).filter(|&state| known.insert(state)));
             at += 1;
         }
-        let met = u16::try_from(states.len()).expect("fewer states than letters of all rules");
-        let next = next.into_iter().map(|state| u16::try_from(state).unwrap_or(met)).collect();
-        Self { next, met }
-    }
-
-    fn has_rule(&self, key: &[u8]) -> bool {
-        let mut state = 0;
-        key.iter().any(|&byte| {
-            state = self.next[usize::from(state) * SYMBOLS + usize::from(SYMBOL[usize::from(byte)])];
-            state == self.met
-        })
-    }
-}
-
-/// Where the words of a key start, counted in its letters and digits: a bit of each.
-struct Borders {
-    starts: [u64; KEY_BYTES / 64 + 1],
-    length: usize,
-    /// The last word, in the key.
-    last: Range<usize>,
-}
-
-impl Borders {
-    /// Words end at anything but a letter or digit, between a small and a capital letter, and between letters and digits.
-    fn of(key: &[u8]) -> Self {
-        let mut borders = Self { starts: [0; KEY_BYTES / 64 + 1], length: 0, last: 0..0 };
-        let mut before = b' ';
-        for (at, &byte) in key.iter().enumerate() {
-            if byte.is_ascii_alphanumeric() {
-                let small_follows = key.get(at + 1).is_some_and(u8::is_ascii_lowercase);
-                if !before.is_ascii_alphanumeric()
-                    || before.is_ascii_digit() != byte.is_ascii_digit()
-                    || byte.is_ascii_uppercase() && (before.is_ascii_lowercase() || small_follows)
-                {
-                    borders.add_start();
-                    borders.last.start = at;
-                }
-                borders.length += 1;
-                borders.last.end = at + 1;
+        // Stable, so the first state stays the first.
+        states.sort_by_key(|&state| dfa.is_match(state));
+        let number: HashMap<StateID, u16> = states.iter().copied().zip(0..).collect();
+        let row = |(&state, at)| {
+            let mut row = [at; SYMBOLS];
+            for byte in letters() {
+                row[usize::from(SYMBOL[usize::from(byte)])] = number[&after(state, byte)];
             }
-            before = byte;
+            row
+        };
+        let first_met = states.partition_point(|&state| !dfa.is_match(state));
+        let rules =
+            |&state: &StateID| (0..dfa.match_len(state)).map(|nth| dfa.match_pattern(state, nth).as_usize()).collect();
+        Self {
+            next: states.iter().zip(0..).flat_map(row).collect(),
+            first_met,
+            met: states[first_met..].iter().map(rules).collect(),
         }
-        borders.add_start();
-        borders
     }
+}
 
-    fn add_start(&mut self) {
-        self.starts[self.length / 64] |= 1 << (self.length % 64);
-    }
+/// Whether a word starts at `at`, where a letter or a digit is: after anything else, between a small and a capital letter, and between
+/// letters and digits.
+fn starts_word(key: &[u8], at: usize) -> bool {
+    let byte = key[at];
+    let Some(before) = at.checked_sub(1).map(|before| key[before]).filter(u8::is_ascii_alphanumeric) else {
+        return true;
+    };
+    before.is_ascii_digit() != byte.is_ascii_digit()
+        || byte.is_ascii_uppercase()
+            && (before.is_ascii_lowercase() || key.get(at + 1).is_some_and(u8::is_ascii_lowercase))
+}
 
-    fn start_at(&self, letter: usize) -> bool {
-        self.starts[letter / 64] >> (letter % 64) & 1 == 1
-    }
+/// Where the last `count` letters and digits of `key` start.
+fn last_letters(key: &[u8], count: usize) -> usize {
+    let mut letters = (0..key.len()).rev().filter(|&at| key[at].is_ascii_alphanumeric());
+    letters.nth(count.saturating_sub(1)).unwrap_or(0)
+}
+
+/// Whether a rule that demands `at` holds for its letters, the last of which is before `end`.
+fn holds(key: &[u8], end: usize, letters: usize, at: At) -> bool {
+    let rest = &key[end..];
+    at == Anywhere
+        || (!rest.first().is_some_and(u8::is_ascii_alphanumeric) || starts_word(key, end))
+            && starts_word(key, last_letters(&key[..end], letters))
+            && (at == Words || !rest.iter().any(u8::is_ascii_alphanumeric))
 }
 
 /// What `key` says. Linear in its length, which is looked at up to a bound.
 #[must_use]
 pub(super) fn classify(key: &[u8]) -> KeyClass {
-    let key = &key[key.len().saturating_sub(KEY_BYTES)..];
-    // Most keys say nothing, so nothing else is done before that is known.
-    if key.len() < 3 || !PRESENCE.has_rule(key) { KeyClass::NONE } else { classify_words(key) }
-}
-
-#[inline(never)]
-fn classify_words(key: &[u8]) -> KeyClass {
-    let automaton = &*AUTOMATON;
-    let Ok(mut state) = automaton.start_state(Anchored::No) else { return KeyClass::NONE };
-    let borders = Borders::of(key);
     let mut class = KeyClass::NONE;
-    for (end, &byte) in (1..).zip(key.iter().filter(|byte| byte.is_ascii_alphanumeric())) {
-        state = automaton.next_state(Anchored::No, state, byte.to_ascii_lowercase());
-        if !automaton.is_match(state) {
+    let key = &key[key.len().saturating_sub(KEY_BYTES)..];
+    if key.len() < 3 {
+        return class;
+    }
+    let automaton = &*AUTOMATON;
+    let mut state = 0;
+    for (at, &byte) in key.iter().enumerate() {
+        state = usize::from(automaton.next[state * SYMBOLS + usize::from(SYMBOL[usize::from(byte)])]);
+        // A byte that is passed over stays in the state, whose rules have been seen.
+        if state < automaton.first_met || !byte.is_ascii_alphanumeric() {
             continue;
         }
-        for number in 0..automaton.match_len(state) {
-            let (letters, at, says) = RULES[automaton.match_pattern(state, number).as_usize()];
-            let as_words = borders.start_at(end - letters.len()) && borders.start_at(end);
-            let holds = match at {
-                Words => as_words,
-                End => as_words && end == borders.length,
-                Anywhere => true,
-            };
-            if holds {
+        for &rule in &automaton.met[state - automaton.first_met] {
+            let (letters, place, says) = RULES[rule];
+            if holds(key, at + 1, letters.len(), place) {
                 class |= says;
             }
         }
     }
-    let last = &key[borders.last];
-    if !class.is_none() && ABOUT.iter().any(|about| last.eq_ignore_ascii_case(about.as_bytes())) {
+    if !class.is_none() && is_about(key) {
         class = class
             .without(PASSWORD | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
     }
     class
+}
+
+/// Whether the last word of `key` says that the value is about something.
+fn is_about(key: &[u8]) -> bool {
+    let end = key.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
+    let start = (0..end).rev().find(|&at| starts_word(key, at)).unwrap_or(0);
+    ABOUT.iter().any(|about| key[start..end].eq_ignore_ascii_case(about.as_bytes()))
 }
 
 #[cfg(test)]
