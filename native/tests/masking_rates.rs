@@ -175,6 +175,8 @@ const HOSTILE: [&str; 52] = [
     "%25",
     "%2525",
     "token=",
+    "password=a,a;",
+    "secret=a ",
     "token='",
     "password:\"",
     "cvv: ",

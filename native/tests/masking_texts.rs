@@ -85,6 +85,13 @@ fn what_is_sensitive_goes_and_the_rest_stays() {
         ("password=correct horse, user=jane", "password=[secret], user=jane"),
         ("password=correct horse user=jane", "password=[secret] user=jane"),
         ("passwd: correct horse user : jane", "passwd: [secret] user : jane"),
+        ("api_key: correct horse battery, retry 2", "api_key: [secret], retry 2"),
+        ("api_key=k3J9xQ2v for tenant 7", "api_key=[secret] for tenant 7"),
+        ("pwd: p&ss;w,rd1", "pwd: [secret]"),
+        ("password=p&ss, retry 2", "password=[secret], retry 2"),
+        ("password=p;w,user=jane;debug", "password=[secret],user=jane;debug"),
+        ("/login?password=p&debug&page", "/login?password=*&debug&page"),
+        ("user=jane&password=p&debug", "user=jane&password=[secret]&debug"),
         ("password=none given by jane", "password=none given by jane"),
         ("dob=Jan 31, 1980", "dob=[birth_date]"),
         ("dob: 31 Jan 1980, 2024 seen", "dob: [birth_date], 2024 seen"),
@@ -257,6 +264,7 @@ fn tokens_and_private_keys_go() {
 #[test]
 fn what_is_not_sensitive_stays() {
     for text in [
+        "00-0af7651916cd43dd8448eb211c8c4111-111111111111ab7a-01",
         "GET /users/42",
         "POST /api/v2/items/{id}",
         "SELECT users",

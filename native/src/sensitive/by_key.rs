@@ -221,7 +221,9 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
         if class.is_none() {
             continue;
         }
-        if let Some(end) = find_pair(scan, separator + 1, class) {
+        // In a query or a form `&` stands between its fields, whatever they are.
+        let in_form = separator.checked_sub(key.len() + 1).is_some_and(|at| matches!(text[at], b'?' | b'&'));
+        if let Some(end) = find_pair(scan, separator + 1, class, in_form) {
             done = end;
         }
     }
@@ -239,7 +241,7 @@ fn key_before<'a>(scan: &Scan<'a>, end: usize) -> &'a [u8] {
 }
 
 /// Looks at the value that starts at `at` or soon after. Returns where it ends if it is noted.
-fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass) -> Option<usize> {
+fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass, in_form: bool) -> Option<usize> {
     let text = scan.text;
     // A bracket opens a list if a quote follows it; otherwise it may be the first byte of the mark that a treatment leaves.
     let is_between = |place: &usize| match text[*place] {
@@ -267,8 +269,13 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass) -> Option<usize> {
     let mut range = start..end.max(start);
     let inner = trimmed(&text[range.clone()]);
     range = range.start + inner.start..range.start + inner.end;
-    if class.says(KeyClass::PASSWORD) && quote.is_none() && detect(&text[range.clone()], class).is_some() {
-        range.end = phrase_end(text, range.end);
+    if class.says(KeyClass::SECRET) && quote.is_none() && detect(&text[range.clone()], class).is_some() {
+        if !in_form {
+            range.end = run_on_end(text, range.end);
+        }
+        if has_phrases(class, &text[range.clone()]) {
+            range.end = phrase_end(text, range.end);
+        }
     } else if class.says(KeyClass::BIRTH) && quote.is_none() {
         range.end = year_end(text, range.clone());
     }
@@ -285,7 +292,28 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass) -> Option<usize> {
     find_value(scan, range, class).then_some(end)
 }
 
-/// Where the words end that follow the first one of a password without quotes: at what separates fields, and before the next key.
+/// Where a secret without quotes ends whose first part ends at `end`: what separates fields is part of it, unless a space or the next
+/// key follows.
+fn run_on_end(text: &[u8], mut end: usize) -> usize {
+    let is_key = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    while let Some((b'&' | b';' | b',', rest)) = text[end..].split_first() {
+        let part = rest.iter().take_while(|&&byte| !End::Word.is_at(byte)).count();
+        let key = rest.iter().take(KEY_BYTES_MAX).take_while(is_key).count();
+        if part == 0 || key > 0 && matches!(rest.get(key), Some(b'=' | b':')) {
+            break;
+        }
+        end += 1 + part;
+    }
+    end
+}
+
+/// Whether a value without quotes that starts with the word `first` can be of several words: a password, and a secret that starts
+/// with a word. After a secret of the other kind the message goes on.
+fn has_phrases(class: KeyClass, first: &[u8]) -> bool {
+    class.says(KeyClass::PASSWORD) || class.says(KeyClass::SECRET) && first.iter().all(u8::is_ascii_alphabetic)
+}
+
+/// Where the words end that follow the first one of a secret without quotes: at what separates fields, and before the next key.
 fn phrase_end(text: &[u8], first: usize) -> usize {
     let mut end = first;
     for _ in 0..PHRASE_WORDS_MAX {

@@ -59,6 +59,10 @@ pub(super) fn find_at(scan: &mut Scan<'_>, run: Range<usize>) -> usize {
         if let Some(uuid) = uuid_around(text, start) {
             return uuid.end.max(end);
         }
+        // In `00-…4111-1111…-01` the ids of a trace and of a span meet (W3C trace context).
+        if is_in_hash(text, start, end) {
+            return end;
+        }
         let end = grouped.end;
         scan.push(grouped, Detector::Card);
         return end;
