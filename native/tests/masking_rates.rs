@@ -144,7 +144,7 @@ fn what_is_not_sensitive_is_hardly_ever_changed() {
 }
 
 /// Texts made of what a detector starts at, again and again, without ever getting what it wants.
-const HOSTILE: [&str; 52] = [
+const HOSTILE: [&str; 65] = [
     "4",
     "4111 ",
     "41111111-",
@@ -177,6 +177,17 @@ const HOSTILE: [&str; 52] = [
     "token=",
     "password=a,a;",
     "secret=a ",
+    "\"pin\":[\"",
+    "{\"pin\":{\"",
+    "--pin ",
+    "<pin>",
+    "<pin value=\"",
+    "Key (pin)=(",
+    "(pin)=(a,",
+    "\"name\":\"pin\",\"value\":",
+    "pin[pin]=",
+    "password=\"\\",
+    "api key no ",
     "token='",
     "password:\"",
     "cvv: ",

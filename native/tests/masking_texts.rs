@@ -330,3 +330,87 @@ fn what_is_not_sensitive_stays() {
         assert_eq!(under(key, text), text, "{key}");
     }
 }
+
+#[test]
+fn keys_stand_in_many_forms() {
+    for (text, left) in [
+        // Elements of XML, and the attribute of FHIR.
+        ("<login><password>hunter2</password></login>", "<login><password>[secret]</password></login>"),
+        ("<wsse:Password Type=\"x\"> hunter2 </wsse:Password>", "<wsse:Password Type=\"x\"> [secret] </wsse:Password>"),
+        ("<cvv>737</cvv><pin>4831</pin>", "<cvv>[card_code]</cvv><pin>[pin]</pin>"),
+        ("<birthDate value=\"1984-03-17\"/>", "<birthDate value=\"[birth_date]\"/>"),
+        ("expected <token> but found <password>", "expected <token> but found <password>"),
+        // Forms.
+        ("card[cvc]=731&card[exp]=12", "card[cvc]=[card_code]&card[exp]=12"),
+        ("user[password]=hunter2", "user[password]=[secret]"),
+        ("passwords[]=hunter2", "passwords[]=[secret]"),
+        ("params['password']='hunter2'", "params['password']='[secret]'"),
+        // Lists, objects, wrappers.
+        (r#"{"phone":["+14155552671","+14155552672"]}"#, r#"{"phone":["[phone]","[phone]"]}"#),
+        (r#"{"pin":[4831,4832],"n":3}"#, r#"{"pin":[[pin],[pin]],"n":3}"#),
+        (r#"{"password":{"S":"hunter2"}}"#, r#"{"password":{"S":"[secret]"}}"#),
+        (r#"{"password":{"min":8,"max":64}}"#, r#"{"password":{"min":8,"max":64}}"#),
+        (r#"{"passwords":["hunter2","hunter3"],"a":"b"}"#, r#"{"passwords":["[secret]","[secret]"],"a":"b"}"#),
+        (r#"{"user":{"password":"hun\"ter2","x":1}}"#, r#"{"user":{"password":"[secret]","x":1}}"#),
+        (r#"{"m":"{\"password\":\"hun\\\"ter2\",\"x\":1}"}"#, r#"{"m":"{\"password\":\"[secret]\",\"x\":1}"}"#),
+        (r#"{"m": "{\"n\": \"password=hunter2\"}"}"#, r#"{"m": "{\"n\": \"password=[secret]\"}"}"#),
+        ("password='hun''ter2', x", "password='[secret]', x"),
+        (r#"Login { password: Some("hunter2"), tries: 3 }"#, r#"Login { password: Some("[secret]"), tries: 3 }"#),
+        ("password=SecretStr('hunter2')", "password=SecretStr('[secret]')"),
+        ("password=b'hunter2'", "password=b'[secret]'"),
+        // Names and values in pairs of their own.
+        (r#"{"name":"password","value":"hunter2"}"#, r#"{"name":"password","value":"[secret]"}"#),
+        (r#"<add key="Password" value="hunter2"/>"#, r#"<add key="Password" value="[secret]"/>"#),
+        ("- name: DB_PASSWORD\n  value: l5uY7", "- name: DB_PASSWORD\n  value: [secret]"),
+        (r#"{"key":"pin","value":{"stringValue":"4831"}}"#, r#"{"key":"pin","value":{"stringValue":"[pin]"}}"#),
+        (
+            r#"{"system":"http://hl7.org/fhir/sid/us-ssn","value":"444222222"}"#,
+            r#"{"system":"http://hl7.org/fhir/sid/us-ssn","value":"[ssn]"}"#,
+        ),
+        ("Key (phone)=(+44 20 7946 0958) already exists.", "Key (phone)=([phone]) already exists."),
+        ("Key (tenant, ssn)=(7, 112172206) already exists.", "Key (tenant, ssn)=(7, [ssn]) already exists."),
+        // Keys of several words.
+        ("NHS number: 4673250036", "NHS number: [nhs_number]"),
+        ("NHS No: 4673250036", "NHS No: [nhs_number]"),
+        ("contact phone number: 415.555.2671", "contact phone number: [phone]"),
+        ("Patient ID: 8649331", "Patient ID: [mrn]"),
+        ("medical record number: 8649331", "medical record number: [mrn]"),
+        ("social security number is 112172206", "social security number is [ssn]"),
+        ("phone call id: 1234567", "phone call id: 1234567"),
+        // Without a separator.
+        ("cvv 904", "cvv [card_code]"),
+        ("PIN is 4831", "PIN is [pin]"),
+        ("run --password hunter2 --user jane", "run --password [secret] --user jane"),
+        ("--token --user jane", "--token --user jane"),
+        ("the api key q7Zk2LmX9vTb4NcR8sWy is invalid", "the api key [secret] is invalid"),
+        ("the cache key q7Zk2LmX9vTb4NcR8sWy is invalid", "the cache key q7Zk2LmX9vTb4NcR8sWy is invalid"),
+        // What is said about secrets.
+        ("password: must contain a digit", "password: must contain a digit"),
+        ("login failed (using password: YES)", "login failed (using password: YES)"),
+        ("password=${DB_PASSWORD}", "password=${DB_PASSWORD}"),
+        ("at login (password.js:12:5)", "at login (password.js:12:5)"),
+        ("authorization: denied", "authorization: denied"),
+        ("cookies: 4", "cookies: 4"),
+    ] {
+        assert_eq!(treated(text), left);
+    }
+    for (key, text, left) in [
+        ("ssn", r#"["112172206","x"]"#, r#"["[ssn]","x"]"#),
+        ("cvv", "[731, 904]", "[[card_code], [card_code]]"),
+        ("smtp.pass", "hunter2", "[secret]"),
+        ("tests.pass", "12", "12"),
+        ("passcode", "4831", "[secret]"),
+        (
+            "aws.s3.key",
+            "uploads/2024/6e325701-8f45-4f0e-80fb-142f1b72762a.png",
+            "uploads/2024/6e325701-8f45-4f0e-80fb-142f1b72762a.png",
+        ),
+        ("messaging.kafka.message.key", "6e325701-8f45-4f0e-80fb-142f1b72762a", "6e325701-8f45-4f0e-80fb-142f1b72762a"),
+        ("password_last_changed", "2024-01-02", "2024-01-02"),
+        ("password_file", "/run/secrets/db", "/run/secrets/db"),
+        ("session.id", "42", "42"),
+        ("phone.count", "1234567", "1234567"),
+    ] {
+        assert_eq!(under(key, text), left, "{key}");
+    }
+}

@@ -1,25 +1,22 @@
-//! Values that only their key gives away: of an attribute, or of a `key=value`, `key: value` or `"key": "value"` inside a text.
+//! What a value is that only its key gives away. Keys inside a text are looked for in [`super::pairs`].
 
 use std::ops::Range;
 
 use super::credentials::is_basic;
 use super::detector::{Detector, is_treated};
-use super::keys::{KeyClass, classify};
+use super::keys::KeyClass;
 use super::national::is_ssn;
 use super::scan::Scan;
-use super::signals::Block;
 use super::{entropy_bits, luhn, mod11};
 
-/// Bytes of a key inside a text.
-const KEY_BYTES_MAX: usize = 64;
-/// Quotes, brackets and spaces between a key and its value.
-const BETWEEN_MAX: usize = 8;
 /// Bytes of a value from which on nothing is asked of what it looks like.
-const VALUE_BYTES_MAX: usize = 512;
+pub(super) const VALUE_BYTES_MAX: usize = 512;
 /// Bytes of a number or a date.
-const NUMBER_BYTES_MAX: usize = 64;
-/// Words of a pass phrase after its first one.
-pub(super) const PHRASE_WORDS_MAX: usize = 7;
+pub(super) const NUMBER_BYTES_MAX: usize = 64;
+/// Bytes of a list or an object whose elements are looked at.
+const NESTED_BYTES_MAX: usize = 4096;
+/// Digits of a counter that a key such as `session.id` or `cookies` may have.
+const COUNTER_DIGITS_MAX: usize = 6;
 /// Bytes from which a value can be random, and bits of entropy of each byte that it then has.
 const RANDOM_BYTES_MIN: usize = 16;
 const RANDOM_ENTROPY_BITS: f64 = 3.0;
@@ -33,19 +30,19 @@ pub(super) fn find_whole(scan: &mut Scan<'_>, class: KeyClass) {
         if scan.bytes(range.clone()) != b"?" {
             scan.push_as(range, Detector::SqlLiteral, "?");
         }
-    } else {
+    } else if !find_nested(scan, range.start, class).is_some_and(|nested| nested.noted) {
         find_value(scan, range, class);
     }
 }
 
-fn trimmed(text: &[u8]) -> Range<usize> {
+pub(super) fn trimmed(text: &[u8]) -> Range<usize> {
     let inner = text.trim_ascii_start();
     let start = text.len() - inner.len();
     start..start + inner.trim_ascii_end().len()
 }
 
 /// Notes the value at `range` if a key of `class` makes it sensitive.
-fn find_value(scan: &mut Scan<'_>, range: Range<usize>, class: KeyClass) -> bool {
+pub(super) fn find_value(scan: &mut Scan<'_>, range: Range<usize>, class: KeyClass) -> bool {
     let value = scan.bytes(range.clone());
     let Some(detector) = detect(value, class) else { return false };
     scan.push(range, detector);
@@ -53,7 +50,7 @@ fn find_value(scan: &mut Scan<'_>, range: Range<usize>, class: KeyClass) -> bool
 }
 
 /// What a value is under a key of `class`.
-fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
+pub(super) fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
     if value.is_empty() || is_treated(value) {
         return None;
     }
@@ -83,9 +80,15 @@ fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
         Detector::BirthDate
     } else if says(KeyClass::AUTHORIZATION) && !is_nothing(value) {
         if is_basic(value) { Detector::Basic } else { Detector::Bearer }
-    } else if says(KeyClass::COOKIES | KeyClass::SESSION) && !is_nothing(value) {
+    } else if says(KeyClass::COOKIES | KeyClass::SESSION)
+        && !is_nothing(value)
+        && !(digits == value.len() && digits <= COUNTER_DIGITS_MAX)
+    {
         Detector::Cookie
-    } else if says(KeyClass::SECRET) && !is_nothing(value) || says(KeyClass::SECRET_IF_RANDOM) && is_random(value) {
+    } else if says(KeyClass::SECRET) && !is_nothing(value)
+        || says(KeyClass::SECRET_IF_RANDOM) && is_random(value)
+        || says(KeyClass::SECRET_IF_MIXED) && is_mixed(value)
+    {
         Detector::Secret
     } else {
         return None;
@@ -114,28 +117,56 @@ fn is_iban_like(value: &[u8]) -> bool {
         && value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-'))
 }
 
-/// Whether a value says that there is none, or was masked by its sender.
+/// Whether a value says that there is none, or what is wrong with it, was masked by its sender, or names a variable.
 fn is_nothing(value: &[u8]) -> bool {
-    const WORDS: [&str; 12] = [
-        "null",
-        "none",
-        "nil",
-        "true",
-        "false",
-        "redacted",
-        "masked",
-        "hidden",
-        "filtered",
-        "undefined",
+    const WORDS: [&str; 28] = [
+        "denied",
         "empty",
+        "expired",
+        "failed",
+        "false",
+        "filtered",
+        "granted",
+        "hidden",
+        "include",
+        "incorrect",
+        "invalid",
+        "masked",
+        "mismatch",
+        "missing",
+        "nil",
+        "no",
+        "none",
+        "null",
         "omitted",
+        "optional",
+        "redacted",
+        "rejected",
+        "required",
+        "str",
+        "string",
+        "true",
+        "undefined",
+        "yes",
     ];
     let inner = value.trim_ascii();
     let inner = match inner {
         [b'[' | b'<' | b'{', inner @ .., b']' | b'>' | b'}'] | inner => inner,
     };
     let same = |byte: &u8| matches!(byte, b'*' | b'x' | b'X' | b'?' | b'.' | b'-');
-    inner.iter().all(same) || WORDS.iter().any(|word| inner.eq_ignore_ascii_case(word.as_bytes()))
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'}');
+    inner.iter().all(same)
+        || inner.strip_prefix(b"${").is_some_and(|name| name.iter().all(is_name))
+        || WORDS.iter().any(|word| inner.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Whether a value has letters and something else, as hardly any word or number has.
+fn is_mixed(value: &[u8]) -> bool {
+    const BYTES_MIN: usize = 6;
+    value.len() >= BYTES_MIN
+        && !value.contains(&b' ')
+        && value.iter().any(u8::is_ascii_alphabetic)
+        && !value.iter().all(u8::is_ascii_alphabetic)
 }
 
 /// Whether a value looks drawn at random: long, of letters and digits mixed, with no more order than such have.
@@ -159,249 +190,79 @@ fn is_random(value: &[u8]) -> bool {
         && entropy_bits(value) >= RANDOM_ENTROPY_BITS
 }
 
-/// Where a value ends that no quote ends.
-#[derive(Clone, Copy)]
-enum End {
-    /// At the end of the line or at a quote: a header.
-    Line,
-    /// At what separates fields, not at spaces.
-    Field,
-    /// After digits and what stands between them.
-    Number,
-    /// At spaces too.
-    Word,
+/// A list or an object that was looked at.
+pub(super) struct Nested {
+    /// Where it ends, or how far it was looked at.
+    pub(super) end: usize,
+    /// Whether something in it is noted.
+    pub(super) noted: bool,
 }
 
-impl End {
-    fn of(class: KeyClass) -> Self {
-        if class.says(KeyClass::AUTHORIZATION | KeyClass::COOKIES) {
-            Self::Line
-        } else if class.says(KeyClass::BIRTH) {
-            Self::Field
-        } else if class.says(
-            KeyClass::PHONE
-                | KeyClass::SSN
-                | KeyClass::NHS
-                | KeyClass::CARD
-                | KeyClass::CARD_CODE
-                | KeyClass::PIN
-                | KeyClass::NPI,
-        ) {
-            Self::Number
-        } else {
-            Self::Word
-        }
-    }
-
-    fn is_at(self, byte: u8) -> bool {
-        let separates = matches!(byte, b'\r' | b'\n' | b'"' | b'\'' | b'`');
-        let field = matches!(byte, b',' | b';' | b'&' | b'<' | b'>' | b')' | b'}' | b'|');
-        match self {
-            Self::Line => separates,
-            Self::Field => separates || field || byte == b']',
-            Self::Number => !byte.is_ascii_digit() && !matches!(byte, b' ' | b'-' | b'+' | b'(' | b')' | b'.'),
-            Self::Word => separates || field || matches!(byte, b' ' | b'\t'),
-        }
-    }
-}
-
-/// Looks at every `key=value`, `key: value`, `"key": "value"` inside the text.
-pub(super) fn find_pairs(scan: &mut Scan<'_>) {
+/// Looks at the elements of a list and at the values of an object that starts at `start`, under the key that has it; `None` if there
+/// is neither.
+pub(super) fn find_nested(scan: &mut Scan<'_>, start: usize, class: KeyClass) -> Option<Nested> {
     let text = scan.text;
-    let mut done = 0;
-    for separator in scan.signals.places(Block::separators) {
-        if separator < done {
-            continue;
+    let first = text.get(start + 1..)?.trim_ascii_start().first()?;
+    let class = match (text[start], first) {
+        // The mark that a treatment leaves starts with a letter.
+        (b'[', b'"' | b'\'' | b'\\' | b'0'..=b'9') => class,
+        // What is inside an object has keys of its own. Whether these are random by nature, as an id is, is not known here.
+        (b'[', b'{' | b'[') | (b'{', b'"' | b'\'' | b'\\') => {
+            let random = KeyClass::SECRET_IF_RANDOM | KeyClass::SECRET_IF_MIXED;
+            class.without(random | KeyClass::SESSION | KeyClass::COOKIES | KeyClass::AUTHORIZATION)
         }
-        let key = key_before(scan, separator);
-        if key.len() < 3 || text[separator + 1..].starts_with(b"//") {
-            continue;
-        }
-        let class = classify(key);
-        if class.is_none() {
-            continue;
-        }
-        // In a query or a form `&` stands between its fields, whatever they are.
-        let in_form = separator.checked_sub(key.len() + 1).is_some_and(|at| matches!(text[at], b'?' | b'&'));
-        if let Some(end) = find_pair(scan, separator + 1, class, in_form) {
-            done = end;
-        }
-    }
-}
-
-/// The key that ends before `end`, its quotes and spaces passed over.
-fn key_before<'a>(scan: &Scan<'a>, end: usize) -> &'a [u8] {
-    let is_between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'`' | b'\\');
-    let end = end - scan.text[..end].iter().rev().take(BETWEEN_MAX).take_while(is_between).count();
-    let mut start = scan.signals.start(end, Block::keys);
-    while start > 0 && scan.text[start - 1] == b'$' && end - start < KEY_BYTES_MAX {
-        start = scan.signals.start(start - 1, Block::keys);
-    }
-    &scan.text[start.max(end.saturating_sub(KEY_BYTES_MAX))..end]
-}
-
-/// Looks at the value that starts at `at` or soon after. Returns where it ends if it is noted.
-fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass, in_form: bool) -> Option<usize> {
-    let text = scan.text;
-    // A bracket opens a list if a quote follows it; otherwise it may be the first byte of the mark that a treatment leaves.
-    let is_between = |place: &usize| match text[*place] {
-        b'[' => text.get(place + 1).is_some_and(|byte| b"\"'\\".contains(byte)),
-        byte => matches!(byte, b' ' | b'=' | b'>' | b'\\' | b'"' | b'\'' | b'`'),
+        _ => return None,
     };
-    let between = (at..text.len()).take(BETWEEN_MAX).take_while(is_between).count();
-    let mut start = at + between;
-    let quote = text[at..start].iter().rev().find(|byte| b"\"'`".contains(byte)).copied();
-    let end_at = |from: usize, is_end: &dyn Fn(usize) -> bool, most: usize| {
-        (from..text.len()).take(most).find(|&at| is_end(at)).unwrap_or(text.len().min(from.saturating_add(most)))
-    };
-    let kind = End::of(class);
-    let most = if matches!(kind, End::Number | End::Field) { NUMBER_BYTES_MAX } else { usize::MAX };
-    let end = if let Some(quote) = quote {
-        let ends = |at: usize| text[at] == quote && text[at - 1] != b'\\' || text[at..].starts_with(&[b'\\', quote]);
-        end_at(start, &ends, most)
-    } else {
-        start += text[start..].iter().take(BETWEEN_MAX).take_while(|&&byte| byte == b' ').count();
-        // What is a secret only if it is random is decided by its first bytes, so that values that are none stay bounded.
-        let always = KeyClass::SECRET | KeyClass::COOKIES | KeyClass::SESSION | KeyClass::AUTHORIZATION;
-        let most = if class.says(always) { usize::MAX } else { most.min(VALUE_BYTES_MAX) };
-        end_at(start, &|at| kind.is_at(text[at]), most)
-    };
-    let mut range = start..end.max(start);
-    let inner = trimmed(&text[range.clone()]);
-    range = range.start + inner.start..range.start + inner.end;
-    if class.says(KeyClass::SECRET) && quote.is_none() && detect(&text[range.clone()], class).is_some() {
-        if !in_form {
-            range.end = run_on_end(text, range.end);
-        }
-        if has_phrases(class, &text[range.clone()]) {
-            range.end = phrase_end(text, range.end);
-        }
-    } else if class.says(KeyClass::BIRTH) && quote.is_none() {
-        range.end = year_end(text, range.clone());
-    }
-    if matches!(kind, End::Number) && quote.is_none() {
-        while range.end > range.start && !text[range.end - 1].is_ascii_digit() {
-            range.end -= 1;
-        }
-        return find_number(scan, range, class);
-    }
-    if range.len() >= VALUE_BYTES_MAX && class.says(KeyClass::SECRET_IF_RANDOM) && quote.is_none() {
-        range.end = end_at(range.start, &|at| kind.is_at(text[at]), usize::MAX);
-    }
-    let end = range.end;
-    find_value(scan, range, class).then_some(end)
-}
-
-/// Where a secret without quotes ends whose first part ends at `end`: what separates fields is part of it, unless a space or the next
-/// key follows.
-fn run_on_end(text: &[u8], mut end: usize) -> usize {
-    let is_key = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    while let Some((b'&' | b';' | b',', rest)) = text[end..].split_first() {
-        let part = rest.iter().take_while(|&&byte| !End::Word.is_at(byte)).count();
-        let key = rest.iter().take(KEY_BYTES_MAX).take_while(is_key).count();
-        if part == 0 || key > 0 && matches!(rest.get(key), Some(b'=' | b':')) {
-            break;
-        }
-        end += 1 + part;
-    }
-    end
-}
-
-/// Whether a value without quotes that starts with the word `first` can be of several words: a password, and a secret that starts
-/// with a word. After a secret of the other kind the message goes on.
-fn has_phrases(class: KeyClass, first: &[u8]) -> bool {
-    class.says(KeyClass::PASSWORD) || class.says(KeyClass::SECRET) && first.iter().all(u8::is_ascii_alphabetic)
-}
-
-/// Where the words end that follow the first one of a secret without quotes: at what separates fields, and before the next key.
-fn phrase_end(text: &[u8], first: usize) -> usize {
-    let mut end = first;
-    for _ in 0..PHRASE_WORDS_MAX {
-        let rest = &text[end..];
-        let word = rest.iter().skip(1).take_while(|&&byte| !End::Word.is_at(byte)).count();
-        let after = rest.get(1 + word..).unwrap_or_default().trim_ascii_start();
-        let is_key = rest.get(1..=word).is_some_and(|word| word.iter().any(|byte| b"=:[".contains(byte)))
-            || matches!(after.first(), Some(b'=' | b':'));
-        if rest.first() != Some(&b' ') || word == 0 || is_key {
-            break;
-        }
-        end += 1 + word;
-    }
-    end
-}
-
-/// Where a date ends that was cut at a comma, as `Jan 31, 1980` is: after four digits, if there is no year before it.
-fn year_end(text: &[u8], range: Range<usize>) -> usize {
-    let Some(rest) = text[range.end..].strip_prefix(b",") else { return range.end };
-    let year = rest.trim_ascii_start();
-    let at = text.len() - year.len();
-    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let has_year = text[range.clone()].split(|byte| !byte.is_ascii_digit()).any(|run| run.len() >= 4);
-    if digits(year) == 4 && !has_year && !range.is_empty() { at + 4 } else { range.end }
-}
-
-/// A number, or if it is not one of `class` its first word: other numbers may follow it.
-fn find_number(scan: &mut Scan<'_>, range: Range<usize>, class: KeyClass) -> Option<usize> {
-    if find_value(scan, range.clone(), class) {
-        return Some(range.end);
-    }
-    let word = scan.bytes(range.clone()).iter().position(|&byte| byte == b' ')?;
-    let first = range.start..range.start + word;
-    let end = first.end;
-    find_value(scan, first, class).then_some(end)
-}
-
-/// Looks at every number after a word, as in `MRN 00123456` or `NHS no. 943 476 5919`.
-pub(super) fn find_numbers_after_words(scan: &mut Scan<'_>) {
-    const KINDS: [KeyClass; 9] = [
-        KeyClass::CARD_CODE,
-        KeyClass::PIN,
-        KeyClass::CARD,
-        KeyClass::SSN,
-        KeyClass::NHS,
-        KeyClass::NPI,
-        KeyClass::MRN,
-        KeyClass::PHONE,
-        KeyClass::BIRTH,
-    ];
-    const FILLERS: [&[u8]; 6] = [b"no", b"no.", b"number", b"is", b"id", b"code"];
-    let text = scan.text;
-    let mut done = 0;
-    for space in scan.signals.places(|block| block.spaces) {
-        if space < done || !text.get(space + 1).is_some_and(|&byte| byte.is_ascii_digit() || b"#+(".contains(&byte)) {
-            continue;
-        }
-        let mut key = key_before(scan, space);
-        let mut end = space;
-        for _ in 0..2 {
-            if !FILLERS.iter().any(|filler| key.eq_ignore_ascii_case(filler)) {
-                break;
+    let numbers = !class.says(KeyClass::SECRET);
+    let limit = text.len().min(start + NESTED_BYTES_MAX);
+    let (mut at, mut depth, mut noted) = (start, 0_u32, false);
+    while at < limit {
+        match text[at] {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(Nested { end: at + 1, noted });
+                }
             }
-            end = end.saturating_sub(key.len() + 1);
-            key = key_before(scan, end);
+            b'"' | b'\'' => {
+                let (end, after) = quoted_end(text, at + 1);
+                let is_name = text[after..].trim_ascii_start().first() == Some(&b':');
+                noted |= !is_name && find_value(scan, at + 1..end, class);
+                at = after;
+                continue;
+            }
+            b'0'..=b'9' => {
+                let length = text[at..limit].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                noted |= numbers && find_value(scan, at..at + length, class);
+                at += length;
+                continue;
+            }
+            _ => {}
         }
-        let class = classify(key);
-        if !KINDS.iter().any(|&kind| class.says(kind)) {
-            continue;
-        }
-        let start = (space..text.len()).take(3).find(|&at| !b" #".contains(&text[at])).unwrap_or(space);
-        let is_part = |byte: u8| {
-            byte.is_ascii_digit()
-                || b"-+()./ ".contains(&byte)
-                || class.says(KeyClass::MRN) && byte.is_ascii_alphanumeric()
-        };
-        let mut end = (start..text.len())
-            .take(NUMBER_BYTES_MAX)
-            .find(|&at| !is_part(text[at]))
-            .unwrap_or(text.len().min(start + NUMBER_BYTES_MAX));
-        if class.says(KeyClass::MRN) {
-            end = (start..end).find(|&at| text[at] == b' ').unwrap_or(end);
-        }
-        while end > start && !text[end - 1].is_ascii_alphanumeric() {
-            end -= 1;
-        }
-        done = find_number(scan, start..end, class).unwrap_or(done);
+        at += 1;
     }
+    Some(Nested { end: at.min(text.len()), noted })
+}
+
+/// Where the text ends that starts at `start`, directly after its quote, and where what follows the closing quote starts. Backslashes
+/// before the opening quote say how deep in other texts it is; a quote with more of them is inside.
+pub(super) fn quoted_end(text: &[u8], start: usize) -> (usize, usize) {
+    let quote = text[start - 1];
+    let slashes = |at: usize, from: usize| text[from..at].iter().rev().take_while(|&&byte| byte == b'\\').count();
+    let outer = slashes(start - 1, 0);
+    let mut from = start;
+    while let Some(at) = text.get(from..).and_then(|rest| memchr::memchr(quote, rest)).map(|length| from + length) {
+        let inner = slashes(at, from);
+        let is_inside = if outer == 0 { inner % 2 == 1 } else { inner == 2 * outer + 1 };
+        // Two quotes are one in SQL and in CSV.
+        let is_double = quote == b'\'' && outer == 0 && inner == 0 && at > start && text.get(at + 1) == Some(&quote);
+        if !is_inside && !is_double {
+            return (at - inner.min(outer), at + 1);
+        }
+        from = at + 1 + usize::from(is_double);
+    }
+    (text.len(), text.len())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::detector::Detector;
 use super::scan::Scan;
 use super::{digits_end, luhn};
 
-const DIGITS_MIN: usize = 12;
+pub(super) const DIGITS_MIN: usize = 12;
 const DIGITS_MAX: usize = 19;
 /// Lengths tried inside a longer run: those of nearly all cards.
 const WINDOWS: [usize; 2] = [16, 15];

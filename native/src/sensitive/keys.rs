@@ -60,6 +60,10 @@ impl KeyClass {
     pub const NUMBER: Self = Self(1 << 19);
     /// A secret that people make up, often of several words.
     pub const PASSWORD: Self = Self(1 << 20);
+    /// A secret if it has letters and something else.
+    pub const SECRET_IF_MIXED: Self = Self(1 << 21);
+    /// Says something about a thing, or names a thing that is no secret, whatever its words are otherwise.
+    const ABOUT: Self = Self(1 << 22);
 
     /// Whether it says any of `other`.
     #[inline]
@@ -75,7 +79,8 @@ impl KeyClass {
         self.0 == 0
     }
 
-    const fn without(self, other: Self) -> Self {
+    /// Without what `other` says.
+    pub(super) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 }
@@ -135,7 +140,16 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("contrasena", Anywhere, PASSWORD),
     ("pwd", Words, PASSWORD),
     ("dbpass", Words, PASSWORD),
-    ("pass", End, K::SECRET_IF_RANDOM),
+    ("passcode", Words, PASSWORD),
+    ("userpass", Words, PASSWORD),
+    ("smtppass", Words, PASSWORD),
+    ("redisauth", Words, PASSWORD),
+    ("requirepass", Words, PASSWORD),
+    ("masterauth", Words, PASSWORD),
+    ("mnemonic", Words, PASSWORD),
+    ("seedphrase", Words, PASSWORD),
+    ("recoveryphrase", Words, PASSWORD),
+    ("pass", End, K::SECRET_IF_MIXED),
     ("secret", Anywhere, K::SECRET),
     ("apikey", Anywhere, K::SECRET),
     ("apitoken", Anywhere, K::SECRET),
@@ -161,7 +175,12 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("credentials", Words, K::SECRET),
     ("onetimecode", Words, K::SECRET),
     ("recoverycode", Words, K::SECRET),
+    ("recoverycodes", Words, K::SECRET),
     ("backupcode", Words, K::SECRET),
+    ("backupcodes", Words, K::SECRET),
+    ("authorizationcode", Words, K::SECRET),
+    ("codeverifier", Words, K::SECRET),
+    ("clientassertion", End, K::SECRET),
     ("securityanswer", Words, K::SECRET),
     ("otp", Words, K::PIN),
     ("verificationcode", Words, K::PIN),
@@ -264,35 +283,137 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("urlfragment", End, K::QUERY),
     ("querystring", End, K::QUERY),
     ("httpquery", End, K::QUERY),
+    ("cachekey", End, K::ABOUT),
+    ("partitionkey", End, K::ABOUT),
+    ("primarykey", End, K::ABOUT),
+    ("foreignkey", End, K::ABOUT),
+    ("sortkey", End, K::ABOUT),
+    ("rangekey", End, K::ABOUT),
+    ("hashkey", End, K::ABOUT),
+    ("publickey", End, K::ABOUT),
+    ("routingkey", End, K::ABOUT),
+    ("messagekey", End, K::ABOUT),
+    ("recordkey", End, K::ABOUT),
+    ("objectkey", End, K::ABOUT),
+    ("s3key", End, K::ABOUT),
+    ("rediskey", End, K::ABOUT),
+    ("flagkey", End, K::ABOUT),
+    ("idempotencykey", End, K::ABOUT),
+    ("websocketkey", End, K::ABOUT),
+    ("shardkey", End, K::ABOUT),
+    ("rowkey", End, K::ABOUT),
+    ("lockkey", End, K::ABOUT),
+    ("groupkey", End, K::ABOUT),
+    ("uniquekey", End, K::ABOUT),
+    ("registrykey", End, K::ABOUT),
+    ("surrogatekey", End, K::ABOUT),
+    ("deduplicationkey", End, K::ABOUT),
+    ("correlationkey", End, K::ABOUT),
+    ("businesskey", End, K::ABOUT),
+    ("entitykey", End, K::ABOUT),
+    ("itemkey", End, K::ABOUT),
+    ("issuekey", End, K::ABOUT),
+    ("projectkey", End, K::ABOUT),
+    ("keyid", End, K::ABOUT),
+    ("credentialid", End, K::ABOUT),
+    ("pagetoken", End, K::ABOUT),
+    ("nexttoken", End, K::ABOUT),
+    ("continuationtoken", End, K::ABOUT),
+    ("synctoken", End, K::ABOUT),
+    ("resumetoken", End, K::ABOUT),
+    ("locktoken", End, K::ABOUT),
+    ("fencingtoken", End, K::ABOUT),
+    ("cancellationtoken", End, K::ABOUT),
 ];
 
-/// Last words that say how large, how old or of what kind a thing is: `password_policy` holds no password.
-const ABOUT: [&str; 25] = [
+/// Last words that say how large, how old, of what kind or where a thing is, or what was wrong with it: `password_policy` holds no
+/// password. The endings of source files are those of places in stack traces. Sorted.
+const ABOUT: [&str; 85] = [
+    "age",
+    "algorithm",
+    "arn",
+    "at",
+    "attempts",
+    "build",
+    "changed",
     "count",
     "counts",
-    "type",
-    "length",
-    "size",
-    "policy",
-    "expiry",
-    "expires",
-    "expiration",
-    "ttl",
-    "age",
-    "limit",
-    "usage",
+    "created",
+    "cs",
+    "date",
+    "days",
+    "dir",
+    "directory",
     "enabled",
-    "kind",
-    "version",
-    "status",
-    "name",
-    "required",
-    "valid",
+    "encoder",
+    "encoding",
+    "endpoint",
+    "error",
+    "errors",
+    "expiration",
+    "expires",
+    "expiry",
+    "field",
+    "file",
+    "filename",
     "format",
-    "scheme",
+    "go",
+    "hint",
+    "hours",
+    "html",
+    "invalid",
+    "java",
+    "js",
+    "json",
+    "jsx",
+    "kind",
+    "kt",
+    "label",
+    "length",
+    "limit",
+    "location",
+    "manager",
+    "max",
+    "min",
+    "missing",
+    "name",
+    "path",
+    "paths",
+    "php",
+    "policy",
     "present",
-    "algorithm",
     "provider",
+    "py",
+    "rb",
+    "ref",
+    "reference",
+    "refs",
+    "required",
+    "retries",
+    "rotated",
+    "rotation",
+    "rs",
+    "rule",
+    "rules",
+    "scheme",
+    "seconds",
+    "size",
+    "status",
+    "strength",
+    "ts",
+    "tsx",
+    "ttl",
+    "type",
+    "updated",
+    "uri",
+    "url",
+    "usage",
+    "valid",
+    "version",
+    "vue",
+    "xml",
+    "yaml",
+    "yml",
 ];
 
 /// All rules as one automaton that reads a key byte by byte, in any case, and passes over what is no letter and no digit.
@@ -409,9 +530,10 @@ pub(super) fn classify(key: &[u8]) -> KeyClass {
             }
         }
     }
-    if !class.is_none() && is_about(key) {
+    if class.says(K::ABOUT) || !class.is_none() && is_about(key) {
         class = class
-            .without(PASSWORD | K::SECRET_IF_RANDOM | K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD);
+            .without(K::ABOUT | PASSWORD | K::SECRET_IF_RANDOM | K::SECRET_IF_MIXED)
+            .without(K::SESSION | K::COOKIES | K::PIN | K::AUTHORIZATION | K::CARD | K::PHONE);
     }
     class
 }
@@ -420,7 +542,8 @@ pub(super) fn classify(key: &[u8]) -> KeyClass {
 fn is_about(key: &[u8]) -> bool {
     let end = key.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
     let start = (0..end).rev().find(|&at| starts_word(key, at)).unwrap_or(0);
-    ABOUT.iter().any(|about| key[start..end].eq_ignore_ascii_case(about.as_bytes()))
+    let word = &key[start..end];
+    ABOUT.iter().any(|about| word.eq_ignore_ascii_case(about.as_bytes()))
 }
 
 #[cfg(test)]

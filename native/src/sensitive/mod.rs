@@ -7,7 +7,7 @@
 //!                │ yes
 //!                ▼
 //!             scan.rs ─ keys.rs       what the key says the value is
-//!                │      by_key.rs     values that only their key gives away
+//!                │      by_key.rs     values that only their key gives away, pairs.rs: keys inside a text
 //!                │      structure.rs  URLs and SQL: literals out, shape kept (url.rs, sql.rs)
 //!                │      cards.rs, national.rs, contact.rs, credentials.rs, service_keys.rs, custom.rs
 //!                │      encoded.rs    the same once more on what percent signs, base64 and Unicode hide
@@ -31,6 +31,7 @@ mod findings;
 mod keys;
 mod masker;
 mod national;
+mod pairs;
 mod scan;
 mod service_keys;
 mod signals;

@@ -7,7 +7,7 @@ use super::detector::{Detector, Shown};
 use super::keys::KeyClass;
 use super::signals::{Block, Signals};
 use super::treatment::Treatment;
-use super::{by_key, cards, contact, credentials, custom, encoded, national, service_keys, sql, url};
+use super::{by_key, cards, contact, credentials, custom, encoded, national, pairs, service_keys, sql, url};
 
 /// Something found, by its place in the original text.
 pub(super) struct Found {
@@ -159,10 +159,19 @@ pub(super) fn find_content(scan: &mut Scan<'_>, identity: bool) {
         return;
     }
     if signals.pairs() {
-        by_key::find_pairs(scan);
+        pairs::find_pairs(scan);
+    }
+    if signals.arguments() {
+        pairs::find_arguments(scan);
+    }
+    if signals.elements() {
+        pairs::find_elements(scan);
     }
     if signals.numbers_after_words() {
-        by_key::find_numbers_after_words(scan);
+        pairs::find_numbers_after_words(scan);
+    }
+    if signals.tokens() && signals.schemes() {
+        pairs::find_random_after_words(scan);
     }
     if signals.ip_address() && scan.masking.treatment(Detector::IpAddress) != Treatment::Keep {
         contact::find_ip_addresses(scan);
@@ -176,6 +185,12 @@ fn find_numbers(scan: &mut Scan<'_>) {
     let grouped = numbers && signals.groups();
     let (mut card_end, mut grouped_end, mut iban_end) = (0, 0, 0);
     for run in signals.runs(Block::digits) {
+        // Most runs are short and stand alone: one question instead of three.
+        let after_letter = run.start.checked_sub(1).is_some_and(|before| scan.text[before].is_ascii_alphabetic());
+        let goes_on = scan.text.get(run.end + 1).is_some_and(u8::is_ascii_digit);
+        if !(run.len() >= cards::DIGITS_MIN || goes_on | after_letter) {
+            continue;
+        }
         if numbers && run.start >= card_end {
             card_end = cards::find_at(scan, run.clone());
         }

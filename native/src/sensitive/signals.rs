@@ -300,7 +300,8 @@ impl Signals {
             || self.tokens()
             || self.has(OPERATOR | QUESTION | PERCENT | BACKSLASH)
             || self.any(|block| block.at | block.separators() | block.beyond_ascii)
-            || self.schemes())
+            || self.schemes()
+            || self.numbers_after_words())
     }
 
     /// Letters, digits, `-` and `_` and nothing else.
@@ -348,6 +349,16 @@ impl Signals {
     /// A key with its value: `key=value`, `key: value`, `"key": "value"`.
     pub(super) fn pairs(&self) -> bool {
         self.any(Block::separators)
+    }
+
+    /// The argument of a command line.
+    pub(super) fn arguments(&self) -> bool {
+        self.has_space() && self.any(|block| block.dashes & block.dashes >> 1)
+    }
+
+    /// An element of XML: it is closed, with a slash.
+    pub(super) fn elements(&self) -> bool {
+        self.has(OPERATOR) && self.any(|block| block.slashes)
     }
 
     /// A word with a number after it.

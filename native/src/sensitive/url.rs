@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use super::by_key::PHRASE_WORDS_MAX;
 use super::detector::{Detector, is_treated};
 use super::keys::KeyClass;
+use super::pairs::PHRASE_WORDS_MAX;
 use super::scan::Scan;
 
 /// Bytes of the name of a parameter.
