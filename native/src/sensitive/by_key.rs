@@ -25,7 +25,12 @@ const RANDOM_PIECE_MIN: usize = 12;
 
 /// Looks at the whole text as the value of a key of `class`.
 pub(super) fn find_whole(scan: &mut Scan<'_>, class: KeyClass) {
-    let range = trimmed(scan.text);
+    let mut range = trimmed(scan.text);
+    if let [first @ (b'"' | b'\''), .., last] = scan.bytes(range.clone())
+        && first == last
+    {
+        range = range.start + 1..range.end - 1;
+    }
     if class.says(KeyClass::PARAMETER) {
         if scan.bytes(range.clone()) != b"?" {
             scan.push_as(range, Detector::SqlLiteral, "?");
@@ -64,7 +69,7 @@ pub(super) fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
         Detector::Pin
     } else if says(KeyClass::CARD) && short && matches!(digits, 12..=19) && only(b" -.") {
         Detector::Card
-    } else if says(KeyClass::SSN) && short && only(b" -") && is_ssn(value) {
+    } else if says(KeyClass::SSN) && short && only(b" -.") && is_ssn(value) {
         Detector::Ssn
     } else if says(KeyClass::NHS) && short && only(b" -") && mod11(value) {
         Detector::Nhs

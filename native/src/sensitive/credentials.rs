@@ -61,39 +61,34 @@ fn is_json_object(encoded: &[u8]) -> bool {
     })
 }
 
-/// Finds `Bearer token` and `Basic base64-of-user:password` at each space.
-pub(super) fn find_schemes(scan: &mut Scan<'_>) {
+/// Looks for the credentials of `Bearer token` and `Basic base64-of-user:password` after the name that ends at `space`. Returns where
+/// they end if the name is one.
+pub(super) fn find_scheme(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
     let text = scan.text;
-    let mut done = 0;
-    for space in scan.signals.places(|block| block.spaces) {
-        if space < done {
-            continue;
-        }
-        // Told by their last letters, which differ, before they are compared.
-        let scheme: &[u8] = match space.checked_sub(1).map(|last| text[last].to_ascii_lowercase()) {
-            Some(b'r') => b"bearer",
-            Some(b'n') => b"token",
-            Some(b'c') => b"basic",
-            _ => continue,
-        };
-        let Some(start) = space.checked_sub(scheme.len()) else { continue };
-        if !text[start..space].eq_ignore_ascii_case(scheme)
-            || start.checked_sub(1).is_some_and(|before| super::is_word(text[before]))
-        {
-            continue;
-        }
-        let basic = scheme == b"basic";
-        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        let start = (space..text.len()).find(|&at| text[at] != b' ').unwrap_or(text.len());
-        let end = (start..text.len()).find(|&at| !is_part(text[at])).unwrap_or(text.len());
-        done = end;
-        let token = &text[start..end];
-        if !basic && is_opaque(token) {
-            scan.push(start..end, Detector::Bearer);
-        } else if basic && is_user_and_password(token) {
-            scan.push(start..end, Detector::Basic);
-        }
+    // Told by their last letters, which differ, before they are compared.
+    let scheme: &[u8] = match space.checked_sub(1).map(|last| text[last] | 0x20) {
+        Some(b'r') => b"bearer",
+        Some(b'n') => b"token",
+        Some(b'c') => b"basic",
+        _ => return None,
+    };
+    let start = space.checked_sub(scheme.len())?;
+    if !text[start..space].eq_ignore_ascii_case(scheme)
+        || start.checked_sub(1).is_some_and(|before| super::is_word(text[before]))
+    {
+        return None;
     }
+    let basic = scheme == b"basic";
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    let start = (space..text.len()).find(|&at| text[at] != b' ').unwrap_or(text.len());
+    let end = (start..text.len()).find(|&at| !is_part(text[at])).unwrap_or(text.len());
+    let token = &text[start..end];
+    if !basic && is_opaque(token) {
+        scan.push(start..end, Detector::Bearer);
+    } else if basic && is_user_and_password(token) {
+        scan.push(start..end, Detector::Basic);
+    }
+    Some(end)
 }
 
 /// Whether a word is more than a word: eight characters or more, with a digit or a capital among small letters.

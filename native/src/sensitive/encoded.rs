@@ -9,9 +9,10 @@
 
 use std::ops::Range;
 
-use super::custom;
+use super::keys::KeyClass;
 use super::scan::{Scan, find_content};
 use super::signals::{Block, Signals};
+use super::{by_key, custom};
 
 /// How often percent signs are decoded.
 const PERCENT_ROUNDS: usize = 2;
@@ -212,10 +213,14 @@ fn replace_characters(text: &mut Vec<u8>, places: &mut Vec<u32>) -> bool {
 }
 
 /// Runs the detectors on what the text reads as, if that is something else.
-pub(super) fn find_hidden(scan: &mut Scan<'_>, key: &[u8], identity: bool) {
+pub(super) fn find_hidden(scan: &mut Scan<'_>, key: &[u8], class: KeyClass) {
     let Some(Reading { text, places }) = Reading::of(scan.text) else { return };
     let signals = Signals::of(&text);
     let mut scan = scan.reading(&text, &signals, &places);
+    let identity = class.says(KeyClass::IDENTITY);
+    if !identity && !class.is_none() {
+        by_key::find_whole(&mut scan, class);
+    }
     find_content(&mut scan, identity);
     custom::find(&mut scan, key, identity);
     if signals.tokens() {

@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memchr2_iter, memmem};
 
 use super::by_key::{NUMBER_BYTES_MAX, VALUE_BYTES_MAX, detect, find_nested, find_value, quoted_end, trimmed};
-use super::is_word;
 use super::keys::{KeyClass, classify};
 use super::scan::Scan;
 use super::signals::{Block, TOKEN_BYTES_MIN};
+use super::{credentials, is_word};
 
 /// Bytes of a key inside a text.
 const KEY_BYTES_MIN: usize = 3;
@@ -20,6 +20,10 @@ const BETWEEN_MAX: usize = 8;
 pub(super) const PHRASE_WORDS_MAX: usize = 7;
 /// Bytes between a name and the value that it names.
 const NAMED_BYTES_MAX: usize = 160;
+/// Bytes of a password that has letters and digits.
+const MIXED_BYTES_MIN: usize = 6;
+/// Digits of an index between brackets.
+const INDEX_DIGITS_MAX: usize = 4;
 /// How often each byte of a text may be looked at as part of a list or an object.
 const NESTED_TIMES_MAX: usize = 8;
 
@@ -98,6 +102,9 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
         let key = key_before(scan, separator);
         let role = Role::of(&text[key.clone()]);
         let Some(mut class) = class_of(scan, key.clone(), role) else { continue };
+        if !class.is_none() && is_in_arn(text, key.start) {
+            continue;
+        }
         // `key` alone may be a secret's, or say what the value beside it is.
         if class.without(KeyClass::SECRET_IF_RANDOM).is_none() {
             match named_by(scan, role, separator, named) {
@@ -129,14 +136,30 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
     }
 }
 
+/// Whether the key that starts at `start` is a part of an Amazon resource name: `arn:aws:secretsmanager:eu-west-1:123456789012:secret:db`.
+fn is_in_arn(text: &[u8], start: usize) -> bool {
+    text[..start].ends_with(b":") && {
+        let before = &text[start.saturating_sub(NAMED_BYTES_MAX)..start];
+        let name = before
+            .iter()
+            .rev()
+            .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'/' | b'_'));
+        before[before.len() - name.count()..].starts_with(b"arn:")
+    }
+}
+
 /// The key that ends before `end`, its quotes and spaces passed over, and the brackets of a form: `user[password]`, `passwords[]`.
 fn key_before(scan: &Scan<'_>, end: usize) -> Range<usize> {
     let text = scan.text;
     let is_between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\'' | b'`' | b'\\');
     let passed = |end: usize| end - text[..end].iter().rev().take(BETWEEN_MAX).take_while(is_between).count();
     let mut end = passed(end);
-    if text[..end].ends_with(b"[]") {
-        end -= 2;
+    if let Some(list) = text[..end].strip_suffix(b"]") {
+        // An index is no key.
+        let index = list.iter().rev().take(INDEX_DIGITS_MAX).take_while(|byte| byte.is_ascii_digit()).count();
+        if list[..list.len() - index].ends_with(b"[") {
+            end = list.len() - index - 1;
+        }
     }
     if text[..end].ends_with(b"]") {
         let inner = passed(end - 1);
@@ -327,23 +350,85 @@ pub(super) fn find_elements(scan: &mut Scan<'_>) {
     }
 }
 
-/// Looks at every random word after a key that stands before it without a separator: `the API key k3J9xQ2vL8pT5mWz is unknown`.
-pub(super) fn find_random_after_words(scan: &mut Scan<'_>) {
-    let text = scan.text;
-    for run in scan.signals.runs(Block::tokens).filter(|run| run.len() >= TOKEN_BYTES_MIN) {
-        let quote = usize::from(run.start > 0 && matches!(text[run.start - 1], b'"' | b'\'' | b'`'));
-        let space = run.start - quote;
-        if !text[..space].ends_with(b" ") {
+/// Whether `text` ends as password, passwd, passphrase, PASS, key, token, secret, id and is do. Asked first, because most words do not.
+fn ends_like_key(text: &[u8]) -> bool {
+    let [.., a, b] = *text else { return false };
+    matches!(
+        [a | 0x20, b | 0x20],
+        [b'r' | b'w' | b'i', b'd'] | [b's', b'e' | b's'] | [b'e', b'y' | b'n' | b't'] | [b'i', b's']
+    )
+}
+
+/// Looks at what stands after a word without a separator: credentials after the name of their scheme, a number (`MRN 00123456`, `NHS no.
+/// 943 476 5919`, `NPI#1234567893`, FHIR's `…/nhs-number|9434765919`), a secret.
+pub(super) fn find_after_words(scan: &mut Scan<'_>, identity: bool) {
+    let (text, signals) = (scan.text, scan.signals);
+    let numbers = !identity && signals.numbers_after_words();
+    let secrets = !identity && signals.secrets_after_words();
+    let mut done = 0;
+    for space in signals.places(|block| block.spaces) {
+        if space < done {
             continue;
         }
-        let key = key_before(scan, space);
-        let before = if text[..key.start].ends_with(b" ") { key_before(scan, key.start) } else { key.clone() };
-        if classify(&text[before.start..key.end]).says(KeyClass::SECRET) {
-            let length =
-                text[run.start..].iter().take(VALUE_BYTES_MAX).take_while(|&&byte| !End::Word.is_at(byte)).count();
-            find_value(scan, run.start..run.start + length, KeyClass::SECRET_IF_RANDOM);
+        let mut found = credentials::find_scheme(scan, space);
+        if found.is_none() && numbers {
+            found = find_number_after(scan, space);
+        }
+        if found.is_none() && secrets && ends_like_key(&text[..space]) {
+            found = find_secret_after(scan, space);
+        }
+        done = found.unwrap_or(done);
+    }
+    if numbers && signals.bars() {
+        let mut done = 0;
+        for bar in memchr2_iter(b'#', b'|', text) {
+            if bar >= done {
+                done = find_number_after(scan, bar).unwrap_or(done);
+            }
         }
     }
+}
+
+/// Looks at the word after `space`: a random one after the key of any secret (`the API key k3J9xQ2vL8pT5mWz is unknown`), one of letters and
+/// digits after that of a password (`password is hunter2`). Returns where it ends if it is noted.
+fn find_secret_after(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
+    /// Words of letters and digits that are said of passwords.
+    const ALGORITHMS: [&[u8]; 10] = [
+        b"argon2",
+        b"argon2id",
+        b"base64",
+        b"oauth2",
+        b"pbkdf2",
+        b"sha256",
+        b"sha384",
+        b"sha512",
+        b"sha-256",
+        b"sha-512",
+    ];
+    let text = scan.text;
+    let start = space + 1 + usize::from(matches!(text.get(space + 1), Some(b'"' | b'\'' | b'`')));
+    let length = text.get(start..)?.iter().take(VALUE_BYTES_MAX).take_while(|&&byte| !End::Word.is_at(byte)).count();
+    let value = &text[start..start + length];
+    let is_mixed = value.iter().any(u8::is_ascii_digit) && value.iter().any(u8::is_ascii_alphabetic);
+    if length < MIXED_BYTES_MIN || !is_mixed || value.iter().any(|byte| matches!(byte, b'=' | b':')) {
+        return None;
+    }
+    let mut key = key_before(scan, space);
+    if Role::of(&text[key.clone()]) == Role::Verb {
+        key = key_before(scan, key.start);
+    }
+    let before = if text[..key.start].ends_with(b" ") { key_before(scan, key.start) } else { key.clone() };
+    let class = classify(&text[before.start..key.end]);
+    let class = if class.says(KeyClass::PASSWORD) && !ALGORITHMS.iter().any(|word| value.eq_ignore_ascii_case(word)) {
+        KeyClass::SECRET
+    } else if class.says(KeyClass::SECRET) {
+        KeyClass::SECRET_IF_RANDOM
+    } else if class.says(KeyClass::SESSION) && length >= TOKEN_BYTES_MIN {
+        KeyClass::SESSION
+    } else {
+        return None;
+    };
+    find_value(scan, start..start + length, class).then_some(start + length)
 }
 
 /// Looks at the value that starts at `at` or soon after. Returns where it ends if it is noted.
@@ -485,8 +570,8 @@ fn find_number(scan: &mut Scan<'_>, range: Range<usize>, class: KeyClass) -> Opt
     find_value(scan, first, class).then_some(end)
 }
 
-/// Looks at every number after a word, as in `MRN 00123456` or `NHS no. 943 476 5919`.
-pub(super) fn find_numbers_after_words(scan: &mut Scan<'_>) {
+/// Looks at the number after the word that ends at `space`. Returns where it ends if it is noted.
+fn find_number_after(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
     const KINDS: [KeyClass; 9] = [
         KeyClass::CARD_CODE,
         KeyClass::PIN,
@@ -499,35 +584,28 @@ pub(super) fn find_numbers_after_words(scan: &mut Scan<'_>) {
         KeyClass::BIRTH,
     ];
     let text = scan.text;
-    let mut done = 0;
-    for space in scan.signals.places(|block| block.spaces) {
-        if space < done
-            || !text.get(space + 1).is_some_and(|&byte| byte.is_ascii_digit() || matches!(byte, b'#' | b'+' | b'('))
-        {
-            continue;
-        }
-        let key = key_before(scan, space);
-        let role = Role::of(&text[key.clone()]);
-        let Some(class) = class_of(scan, key, role) else { continue };
-        if !KINDS.iter().any(|&kind| class.says(kind)) {
-            continue;
-        }
-        let start = (space..text.len()).take(3).find(|&at| !b" #".contains(&text[at])).unwrap_or(space);
-        let is_part = |byte: u8| {
-            byte.is_ascii_digit()
-                || b"-+()./ ".contains(&byte)
-                || class.says(KeyClass::MRN) && byte.is_ascii_alphanumeric()
-        };
-        let mut end = (start..text.len())
-            .take(NUMBER_BYTES_MAX)
-            .find(|&at| !is_part(text[at]))
-            .unwrap_or(text.len().min(start + NUMBER_BYTES_MAX));
-        if class.says(KeyClass::MRN) {
-            end = (start..end).find(|&at| text[at] == b' ').unwrap_or(end);
-        }
-        while end > start && !text[end - 1].is_ascii_alphanumeric() {
-            end -= 1;
-        }
-        done = find_number(scan, start..end, class).unwrap_or(done);
+    if !text.get(space + 1).is_some_and(|&byte| byte.is_ascii_digit() || matches!(byte, b'#' | b'+' | b'(')) {
+        return None;
     }
+    let key = key_before(scan, space);
+    let role = Role::of(&text[key.clone()]);
+    let class = class_of(scan, key, role)?;
+    if !KINDS.iter().any(|&kind| class.says(kind)) {
+        return None;
+    }
+    let start = (space..text.len()).take(3).find(|&at| !matches!(text[at], b' ' | b'#' | b'|')).unwrap_or(space);
+    let is_part = |byte: u8| {
+        byte.is_ascii_digit() || b"-+()./ ".contains(&byte) || class.says(KeyClass::MRN) && byte.is_ascii_alphanumeric()
+    };
+    let mut end = (start..text.len())
+        .take(NUMBER_BYTES_MAX)
+        .find(|&at| !is_part(text[at]))
+        .unwrap_or(text.len().min(start + NUMBER_BYTES_MAX));
+    if class.says(KeyClass::MRN) {
+        end = (start..end).find(|&at| text[at] == b' ').unwrap_or(end);
+    }
+    while end > start && !text[end - 1].is_ascii_alphanumeric() {
+        end -= 1;
+    }
+    find_number(scan, start..end, class)
 }

@@ -122,7 +122,7 @@ pub(super) fn find(
         encoded::find_base64(&mut scan);
     }
     if signals.hidden() {
-        encoded::find_hidden(&mut scan, key, identity);
+        encoded::find_hidden(&mut scan, key, class);
     }
 }
 
@@ -143,8 +143,8 @@ pub(super) fn find_content(scan: &mut Scan<'_>, identity: bool) {
     if signals.tilde() {
         service_keys::find_entra_secrets(scan);
     }
-    if signals.schemes() {
-        credentials::find_schemes(scan);
+    if signals.schemes() || signals.numbers_after_words() {
+        pairs::find_after_words(scan, identity);
     }
     if signals.iban() {
         find_numbers(scan);
@@ -166,12 +166,6 @@ pub(super) fn find_content(scan: &mut Scan<'_>, identity: bool) {
     }
     if signals.elements() {
         pairs::find_elements(scan);
-    }
-    if signals.numbers_after_words() {
-        pairs::find_numbers_after_words(scan);
-    }
-    if signals.tokens() && signals.schemes() {
-        pairs::find_random_after_words(scan);
     }
     if signals.ip_address() && scan.masking.treatment(Detector::IpAddress) != Treatment::Keep {
         contact::find_ip_addresses(scan);

@@ -84,7 +84,8 @@ const WHITE: u8 = 1;
 const PERCENT: u8 = 1 << 1;
 const QUESTION: u8 = 1 << 2;
 const OPERATOR: u8 = 1 << 3;
-const HASH: u8 = 1 << 4;
+/// `#`, and `|` too.
+const BAR: u8 = 1 << 4;
 const LETTER_M: u8 = 1 << 5;
 const TILDE: u8 = 1 << 6;
 const BACKSLASH: u8 = 1 << 7;
@@ -115,7 +116,7 @@ impl Block {
                 | is(b'%') & u8x16::splat(PERCENT)
                 | is(b'?') & u8x16::splat(QUESTION)
                 | operator & u8x16::splat(OPERATOR)
-                | is(b'#') & u8x16::splat(HASH)
+                | (is(b'#') | is(b'|')) & u8x16::splat(BAR)
                 | small.simd_eq(u8x16::splat(b'm')) & u8x16::splat(LETTER_M)
                 | is(b'~') & u8x16::splat(TILDE)
                 | is(b'\\') & u8x16::splat(BACKSLASH);
@@ -363,7 +364,7 @@ impl Signals {
 
     /// A word with a number after it.
     pub(super) fn numbers_after_words(&self) -> bool {
-        self.has_space() && self.digits >= 3
+        self.digits >= 3 && (self.has(BAR) || self.has_space())
     }
 
     /// A token long enough for a key of a service, a JWT or base64.
@@ -386,6 +387,16 @@ impl Signals {
         self.has_space() && self.length >= WORDS_BYTES_MIN
     }
 
+    /// What stands between a word and a number without a space.
+    pub(super) fn bars(&self) -> bool {
+        self.has(BAR)
+    }
+
+    /// A word of letters and digits after another word.
+    pub(super) fn secrets_after_words(&self) -> bool {
+        self.digits >= 1 && self.schemes()
+    }
+
     /// The head of a private key.
     pub(super) fn private_key(&self) -> bool {
         self.any(|block| block.dashes) && self.has_space() && self.length >= 27
@@ -394,7 +405,7 @@ impl Signals {
     /// A URL or a connection string with credentials or with a query.
     pub(super) fn url(&self) -> bool {
         (self.at() || self.has(QUESTION)) && (self.any(|block| block.slashes) || self.pairs())
-            || self.has(HASH) && self.pairs()
+            || self.has(BAR) && self.pairs()
     }
 
     /// A statement of SQL with literals.
@@ -526,7 +537,7 @@ mod tests {
                 (PERCENT, b"%"),
                 (QUESTION, b"?"),
                 (OPERATOR, b"'\"`(<>$"),
-                (HASH, b"#"),
+                (BAR, b"#|"),
                 (LETTER_M, b"mM"),
                 (TILDE, b"~"),
                 (BACKSLASH, b"\\"),
