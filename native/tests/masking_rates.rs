@@ -144,7 +144,7 @@ fn what_is_not_sensitive_is_hardly_ever_changed() {
 }
 
 /// Texts made of what a detector starts at, again and again, without ever getting what it wants.
-const HOSTILE: [&str; 52] = [
+const HOSTILE: &[&str] = &[
     "4",
     "4111 ",
     "41111111-",
@@ -229,7 +229,7 @@ fn is_linear(masking: &Arc<Masking>, unit: &str, tail: &str, bytes: usize) -> bo
 #[test]
 fn time_is_linear_in_hostile_texts() {
     let masking = Masking::read("{\"treatments\": {\"ip_address\": \"truncate\"}}").expect("a good definition");
-    for unit in HOSTILE {
+    for &unit in HOSTILE {
         for tail in ["", TAIL] {
             assert!(is_linear(&masking, unit, tail, 16 << 10), "{unit:?} with {tail:?}");
         }
