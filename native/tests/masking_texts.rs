@@ -442,6 +442,10 @@ fn statements_inside_other_texts_end_where_their_quotes_do() {
             r#"{"log":"{\"sql\":\"SELECT a FROM t WHERE n=?\",\"user\":\"Meyer\"}"}"#,
         ),
         (
+            r#"{"sql":"SELECT a FROM t WHERE n=\"\"","user":"Meyer"}"#,
+            r#"{"sql":"SELECT a FROM t WHERE n=?","user":"Meyer"}"#,
+        ),
+        (
             "level=info sql=\"SELECT a FROM t WHERE n=?\" user=\"Meyer\" dur=3ms",
             "level=info sql=\"SELECT a FROM t WHERE n=?\" user=\"Meyer\" dur=3ms",
         ),
@@ -450,8 +454,8 @@ fn statements_inside_other_texts_end_where_their_quotes_do() {
             "ran 'SELECT a FROM t WHERE n=? AND b=?' for 'bob'",
         ),
         // Quotes inside that are not escaped: the statement goes on.
-        ("ran \"SELECT \"a\" FROM t WHERE n='x'\" twice", "ran \"SELECT \"a\" FROM t WHERE n=?? twice?"),
-        ("syntax error near 'SELECT a FROM t WHERE n='%Krause%''", "syntax error near 'SELECT a FROM t WHERE n=??"),
+        ("ran \"SELECT \"a\" FROM t WHERE n='x'\" twice", "ran \"SELECT \"a\" FROM t WHERE n=??"),
+        ("syntax error near 'SELECT a FROM t WHERE n='%Krause%''", "syntax error near 'SELECT a FROM t WHERE n=?"),
         ("user 'bob' ran SELECT a FROM t WHERE n='x'", "user 'bob' ran SELECT a FROM t WHERE n=?"),
         ("exec sp_executesql N'SELECT @a', N'@a int', @a=N'Krause'", "exec sp_executesql N?, N?, @a=N?"),
     ] {

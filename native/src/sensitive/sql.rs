@@ -111,12 +111,17 @@ fn closing_quote(text: &[u8], start: usize, quote: u8, backslashes: usize) -> Op
         let escapes = length_of(&text[at..], b'\\');
         at += escapes;
         let quotes = length_of(&text[at..], quote);
-        if quotes > 0 && (escapes < backslashes || escapes % (2 * backslashes + 2) == backslashes) {
-            if escapes > 0 || quotes % 2 == 1 {
-                return Some(at + if escapes > 0 { 0 } else { quotes - 1 });
+        if quotes > 0 && escapes > 0 {
+            // In a text in quotes that is quoted again, each backslash of the inner one is two.
+            if escapes < backslashes || escapes % (2 * backslashes + 2) == backslashes {
+                return Some(at);
             }
+            at += 1;
+        } else if quotes % 2 == 1 {
+            return Some(at + quotes - 1);
+        } else {
+            at += quotes;
         }
-        at += quotes;
     }
 }
 
@@ -146,10 +151,8 @@ struct Reader<'s, 'a> {
     outer: Option<u8>,
     /// Whether all numbers go, also where no operator stands before them.
     numbers: bool,
-    /// Whether a comparison or the like stands before: what is quoted next is a value.
-    before_value: bool,
-    /// The same of a number.
-    before_number: bool,
+    /// What comes next: [`VALUE`], [`NUMBER`], [`DATA`].
+    next: u8,
     /// Whether a list of values was begun.
     in_values: bool,
     /// For each open bracket, the innermost in the lowest bit, whether what is quoted inside is a value.
@@ -158,8 +161,6 @@ struct Reader<'s, 'a> {
     said: u8,
     /// Whether the last word is the name of something that has columns.
     has_columns: bool,
-    /// Whether the lines that follow are data.
-    before_data: bool,
 }
 
 impl<'s, 'a> Reader<'s, 'a> {
@@ -171,13 +172,11 @@ impl<'s, 'a> Reader<'s, 'a> {
             at: range.start,
             outer,
             numbers,
-            before_value: false,
-            before_number: false,
+            next: 0,
             in_values: false,
             brackets: 0,
             said: 0,
             has_columns: false,
-            before_data: false,
         }
     }
 
@@ -191,7 +190,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                 b'-' if rest.starts_with(b"--") => self.take_line(2),
                 b'#' if self.is_comment() => self.take_line(1),
                 b'/' if rest.starts_with(b"/*") => self.read_comment(),
-                b'\n' if self.before_data => {
+                b'\n' if self.next & DATA != 0 => {
                     push(self.scan, from + 1, self.text.len(), LITERAL);
                     return;
                 }
@@ -200,7 +199,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                 }
                 b'0'..=b'9' => {
                     let end = number_end(self.text, from);
-                    if self.numbers || self.before_number { self.take(end) } else { self.pass(end) }
+                    if self.numbers || self.next & NUMBER != 0 { self.take(end) } else { self.pass(end) }
                 }
                 _ if is_name(byte) => self.read_word(),
                 b'?' | b'@' | b':' if parameter_digits(self.text, from) > 0 => {
@@ -220,8 +219,13 @@ impl<'s, 'a> Reader<'s, 'a> {
     /// Goes on behind a literal, a name or a comment that ends at `end`.
     fn pass(&mut self, end: usize) {
         self.at = end;
-        self.before_number = false;
-        self.before_value = self.in_values;
+        self.expect(0);
+    }
+
+    /// Notes what comes next, beside what a list has and data that are still to come.
+    fn expect(&mut self, next: u8) {
+        let values = if self.in_values { VALUE } else { 0 };
+        self.next = self.next & DATA | next & (VALUE | NUMBER | DATA) | values;
     }
 
     /// A string, or the name of something. The quote may be escaped, as may be the statement.
@@ -239,8 +243,8 @@ impl<'s, 'a> Reader<'s, 'a> {
             return;
         };
         let inner = self.text.get(from + width..end - width).unwrap_or_default();
-        let is_value =
-            byte == b'\'' || byte == b'"' && (self.before_value || self.brackets & 1 == 1 || !is_identifier(inner));
+        let is_value = byte == b'\''
+            || byte == b'"' && (self.next & VALUE != 0 || self.brackets & 1 == 1 || !is_identifier(inner));
         if is_value && (byte == b'\'' || self.text.get(end) != Some(&b'.')) {
             self.take(end);
         } else {
@@ -263,7 +267,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             if backslashes > 0 {
                 return (escapes == backslashes).then_some(at + 1);
             }
-            if escapes % 2 == 1 || escapes > 0 && self.outer.is_some() || quotes % width != 0 {
+            if escapes % 2 == 1 || escapes > 0 && self.outer.is_some() || !quotes.is_multiple_of(width) {
                 return None;
             }
             at += quotes;
@@ -329,9 +333,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             || is_qualified && self.has_columns;
         self.said = next;
         self.in_values = self.in_values && next & ENDS == 0 || next & LIST != 0;
-        self.before_value = self.in_values || next & VALUE != 0;
-        self.before_number = next & NUMBER != 0;
-        self.before_data |= next & DATA != 0;
+        self.expect(next);
         if next & ENDS != 0 {
             self.brackets &= !1;
         }
@@ -364,7 +366,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         let from = self.at;
         self.at += 1;
         match byte {
-            b'=' | b'<' | b'>' | b'!' | b'~' => (self.before_value, self.before_number) = (true, true),
+            b'=' | b'<' | b'>' | b'!' | b'~' => self.next |= VALUE | NUMBER,
             b'(' | b'[' | b'{' => {
                 let is_value = match byte {
                     b'(' if from.checked_sub(1).is_some_and(|before| is_name(self.text[before])) => {
@@ -374,20 +376,24 @@ impl<'s, 'a> Reader<'s, 'a> {
                     _ => byte == b'[',
                 };
                 self.brackets = self.brackets << 1 | u64::from(is_value);
-                self.before_value &= byte != b'{';
-                self.before_number |= byte == b'(';
+                match byte {
+                    b'(' => self.next |= NUMBER,
+                    b'{' => self.next &= !VALUE,
+                    _ => {}
+                }
             }
             b')' | b']' | b'}' => {
                 self.brackets >>= 1;
-                self.before_value = self.in_values;
+                self.next &= if self.in_values { !0 } else { !VALUE };
             }
             b';' => {
-                (self.before_value, self.in_values, self.brackets, self.said) = (false, false, 0, 0);
+                (self.in_values, self.brackets, self.said) = (false, 0, 0);
+                self.next &= !VALUE;
             }
             // A cast of PostgreSQL, or what stands before a value in JSON.
             b':' if self.text.get(self.at) == Some(&b':') => self.at += 1,
-            b':' => self.before_value = true,
-            b',' | b'+' | b'-' | b'*' | b'/' | b'%' => self.before_number = true,
+            b':' => self.next |= VALUE,
+            b',' | b'+' | b'-' | b'*' | b'/' | b'%' => self.next |= NUMBER,
             _ => {}
         }
     }

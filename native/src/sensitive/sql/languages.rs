@@ -2,7 +2,7 @@
 
 use super::super::scan::Scan;
 use super::super::signals::Block;
-use super::words::{is_assignment, next_statement, word_of};
+use super::words::{Word, is_assignment, next_statement, word_of};
 use super::{LITERAL, is_name, number_end, push};
 
 /// How the literals of a statement are told from the rest.
@@ -162,7 +162,7 @@ pub(super) fn language(scan: &Scan<'_>) -> Language {
         is_setting(rest)
     } else if is_one_of(word, &["delete", "replace"]) {
         // Memcached has these too.
-        scan.signals.runs(Block::names).any(|run| word_of(&scan.text[run]).is_some_and(|word| word.goes_on()))
+        scan.signals.runs(Block::names).any(|run| word_of(&scan.text[run]).is_some_and(Word::goes_on))
     } else if is_one_of(word, &COMMANDS) {
         false
     } else {
