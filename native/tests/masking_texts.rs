@@ -367,6 +367,8 @@ fn statements_are_treated_from_their_start_under_their_key() {
         ("SELECT q'[Krause's]', nq'!it's!' FROM dual", "SELECT q?, nq? FROM dual"),
         ("SELECT a FROM t WHERE u=6ab09bec-e68e-48d9-a5f8-97e6fb4c9b47", "SELECT a FROM t WHERE u=?"),
         ("SELECT a FROM t WHERE u=cab09bec-e68e-48d9-a5f8-97e6fb4c9b47", "SELECT a FROM t WHERE u=?"),
+        ("SELECT ?n WHERE { ?p f:name \"Krause\" }", "SELECT ?n WHERE { ?p f:name ? }"),
+        ("CREATE USER a IDENTIFIED WITH p BY \"hunter2\"", "CREATE USER a IDENTIFIED WITH p BY ?"),
         ("g.V().has(\"name\",\"Krause\")", "g.V().has(?,?)"),
         ("UPDATE t SET a = :4711", "UPDATE t SET a = :?"),
     ] {
@@ -404,6 +406,7 @@ fn what_is_no_literal_stays_under_a_statements_key() {
         "SELECT a::\"char\", count(\"id\") FROM t WHERE id = $1::int",
         "INSERT INTO s.t(\"a\",\"b\") VALUES ($1,$2)",
         "SELECT \"t\".\"id\" FROM \"t\" WHERE \"t\".\"n\" = $1 LIMIT $2",
+        "SELECT \"a\" FROM \"t\" GROUP BY \"a\" ORDER BY \"a\"",
         "SELECT /*+ INDEX(t ix) */ a FROM t",
         "SET search_path TO tenant_42",
         "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -479,6 +482,7 @@ fn statements_are_known_without_a_key() {
             "MERGE t USING s ON t.n=? WHEN MATCHED THEN DELETE;",
         ),
         ("load data infile '/tmp/krause.csv' into table t", "load data infile ? into table t"),
+        ("COPY p (id, n) FROM stdin;\n4711\tKrause", "COPY p (id, n) FROM stdin;\n?"),
         ("SELECT $$Krause's note$$, $tag$Meyer$tag$", "SELECT ?, ?"),
         ("SELECT a FROM t WHERE n='x' # Krause", "SELECT a FROM t WHERE n=? #"),
         (

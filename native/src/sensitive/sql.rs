@@ -155,7 +155,8 @@ struct Reader<'s, 'a> {
     next: u8,
     /// Whether a list of values was begun.
     in_values: bool,
-    /// For each open bracket, the innermost in the lowest bit, whether what is quoted inside is a value.
+    /// For each open bracket, the innermost in the lowest bit, whether what is quoted inside is a value; in JSON, what stands
+    /// before a colon is none.
     brackets: u64,
     /// What the last word says of what comes next.
     said: u8,
@@ -243,9 +244,17 @@ impl<'s, 'a> Reader<'s, 'a> {
             return;
         };
         let inner = self.text.get(from + width..end - width).unwrap_or_default();
-        let is_value = byte == b'\''
-            || byte == b'"' && (self.next & VALUE != 0 || self.brackets & 1 == 1 || !is_identifier(inner));
-        if is_value && (byte == b'\'' || self.text.get(end) != Some(&b'.')) {
+        let is_value = match byte {
+            b'\'' => true,
+            b'"' => {
+                let is_member = || self.text[end..].trim_ascii_start().starts_with(b":");
+                let is_qualifier = matches!(self.text.get(end..end + 2), Some([b'.', next]) if is_name(*next) || b"\"`*[".contains(next));
+                !is_qualifier
+                    && (self.next & VALUE != 0 || self.brackets & 1 == 1 && !is_member() || !is_identifier(inner))
+            }
+            _ => false,
+        };
+        if is_value {
             self.take(end);
         } else {
             self.pass(end);
@@ -373,7 +382,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                         !self.has_columns && self.said & ENDS == 0
                     }
                     b'(' => self.brackets & 1 == 1,
-                    _ => byte == b'[',
+                    _ => true,
                 };
                 self.brackets = self.brackets << 1 | u64::from(is_value);
                 match byte {

@@ -77,7 +77,7 @@ const COMMANDS: [&str; 57] = [
 ];
 
 /// First words of statements in SQL, Cypher, SPARQL or AQL, beside those that have a meaning of their own in [`word_of`].
-const VERBS: [&str; 57] = [
+const VERBS: [&str; 56] = [
     "analyze",
     "apply",
     "ask",
@@ -90,7 +90,6 @@ const VERBS: [&str; 57] = [
     "comment",
     "commit",
     "construct",
-    "copy",
     "dbcc",
     "deallocate",
     "deny",
