@@ -430,3 +430,187 @@ fn keys_stand_in_many_forms() {
         assert_eq!(under(key, text), left, "{key}");
     }
 }
+
+#[test]
+fn statements_are_treated_from_their_start_under_their_key() {
+    for (text, left) in [
+        (
+            "DECLARE @n NVARCHAR(50) = N'Krause'; SELECT * FROM t WHERE n=@n",
+            "DECLARE @n NVARCHAR(?) = N?; SELECT * FROM t WHERE n=@n",
+        ),
+        ("SET @n = 'Krause'; SELECT * FROM t WHERE n=1", "SET @n = ?; SELECT * FROM t WHERE n=?"),
+        ("PRINT 'Krause'; SELECT a FROM t", "PRINT ?; SELECT a FROM t"),
+        ("IF @a = 'Krause' BEGIN SELECT a FROM t END", "IF @a = ? BEGIN SELECT a FROM t END"),
+        ("GRANT x TO 'Krause'; SELECT a FROM t", "GRANT x TO ?; SELECT a FROM t"),
+        (
+            "CREATE PROCEDURE p AS BEGIN SET @x='Krause' SELECT a FROM t END",
+            "CREATE PROCEDURE p AS BEGIN SET @x=? SELECT a FROM t END",
+        ),
+        ("# Krause\nSELECT a FROM t", "#\nSELECT a FROM t"),
+        ("SELECT a FROM t WHERE n='x' #Krause", "SELECT a FROM t WHERE n=? #"),
+        ("SELECT a FROM #temp WHERE n='x'", "SELECT a FROM #temp WHERE n=?"),
+        ("SELECT a #>> '{b}' FROM t", "SELECT a #>> ? FROM t"),
+        (
+            "sp_executesql N'SELECT * FROM t WHERE n=@p0', N'@p0 nvarchar(50)', @p0=N'Krause'",
+            "sp_executesql N?, N?, @p0=N?",
+        ),
+        ("PREPARE s FROM 'SELECT a FROM t WHERE n=?'; SET @a='Krause'", "PREPARE s FROM ?; SET @a=?"),
+        ("COPY patients (id,name) FROM stdin;\n4711\tKrause", "COPY patients (id,name) FROM stdin;\n?"),
+        ("CALL p(\"Krause\")", "CALL p(?)"),
+        ("SELECT concat(\"Krause\",lower(x),\"x\") FROM t", "SELECT concat(?,lower(x),?) FROM t"),
+        ("SELECT a FROM t WHERE b AND concat(\"Krause\")", "SELECT a FROM t WHERE b AND concat(?)"),
+        ("INSERT INTO t FORMAT JSONEachRow {\"n\":\"Krause\"}", "INSERT INTO t FORMAT JSONEachRow {\"n\":?}"),
+        (
+            "INSERT INTO t FORMAT JSONEachRow {\"n\":[\"Krause\"],\"m\":{\"o\":\"x\"}}",
+            "INSERT INTO t FORMAT JSONEachRow {\"n\":[?],\"m\":{\"o\":?}}",
+        ),
+        ("SELECT q'[Krause's]', nq'!it's!' FROM dual", "SELECT q?, nq? FROM dual"),
+        ("SELECT a FROM t WHERE u=6ab09bec-e68e-48d9-a5f8-97e6fb4c9b47", "SELECT a FROM t WHERE u=?"),
+        ("SELECT a FROM t WHERE u=cab09bec-e68e-48d9-a5f8-97e6fb4c9b47", "SELECT a FROM t WHERE u=?"),
+        ("SELECT ?n WHERE { ?p f:name \"Krause\" }", "SELECT ?n WHERE { ?p f:name ? }"),
+        ("CREATE USER a IDENTIFIED WITH p BY \"hunter2\"", "CREATE USER a IDENTIFIED WITH p BY ?"),
+        ("g.V().has(\"name\",\"Krause\")", "g.V().has(?,?)"),
+        ("UPDATE t SET a = :4711", "UPDATE t SET a = :?"),
+    ] {
+        assert_eq!(under("db.statement", text), left, "{text}");
+    }
+}
+
+#[test]
+fn queries_that_are_no_sql_keep_nothing_under_a_statements_key() {
+    for (text, left) in [
+        ("db.users.insertOne({name: \"Krause\"})", "db.users.insertOne({name: \"?\"})"),
+        ("POST /users/_doc {\"n\":\"Krause\"}", "POST /users/_doc {\"n\":\"?\"}"),
+        ("GET /users/krause", "GET ?"),
+        ("CONFIG SET requirepass hunter2", "CONFIG ? ? ?"),
+        ("gets krause", "gets ?"),
+        ("delete krause", "delete ?"),
+        ("set key 0 60 6\r\nKrause", "set ? ? ? ?\r\n?"),
+        ("replace key 0 60 6\r\nKrause", "replace ? ? ? ?\r\n?"),
+        ("GEOADD k 13.3 38.1 Krause", "GEOADD ? ? ? ?"),
+        ("FT.SEARCH idx @n:Krause", "FT.SEARCH ? ?"),
+        ("MULTI\nSET a Krause\nGET b", "MULTI\nSET ? ?\nGET ?"),
+        ("SET user:1 a=Krause", "SET ? ?"),
+    ] {
+        assert_eq!(under("db.statement", text), left, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_literal_stays_under_a_statements_key() {
+    for text in [
+        "SELECT a FROM t WHERE id = $1 AND b = $2",
+        "SELECT a FROM t WHERE id = :1 AND b IN (:2,:3)",
+        "SELECT a FROM t WHERE id = ?1 AND b = ?2",
+        "SELECT a FROM t WHERE id = @1 AND b = %s AND c = %(n)s AND d = :name",
+        "SELECT a::\"char\", count(\"id\") FROM t WHERE id = $1::int",
+        "INSERT INTO s.t(\"a\",\"b\") VALUES ($1,$2)",
+        "SELECT \"t\".\"id\" FROM \"t\" WHERE \"t\".\"n\" = $1 LIMIT $2",
+        "SELECT \"a\" FROM \"t\" GROUP BY \"a\" ORDER BY \"a\"",
+        "SELECT /*+ INDEX(t ix) */ a FROM t",
+        "SET search_path TO tenant_42",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET NAMES utf8mb4",
+        "SET autocommit=?",
+        "SET NOCOUNT ON",
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK TO SAVEPOINT a",
+        "TRUNCATE t",
+        "SHOW TABLES FROM shop",
+        "hgetall",
+    ] {
+        assert_eq!(under("db.statement", text), text, "{text}");
+    }
+}
+
+#[test]
+fn statements_inside_other_texts_end_where_their_quotes_do() {
+    for (text, left) in [
+        (
+            r#"{"sql":"SELECT a FROM t WHERE n=1","user":"Meyer","x":"Lopez"}"#,
+            r#"{"sql":"SELECT a FROM t WHERE n=?","user":"Meyer","x":"Lopez"}"#,
+        ),
+        (
+            r#"{"sql":"SELECT \"a\" FROM t WHERE n='x' AND m=\"y\" LIMIT 7","user":"Meyer"}"#,
+            r#"{"sql":"SELECT \"a\" FROM t WHERE n=? AND m=? LIMIT ?","user":"Meyer"}"#,
+        ),
+        (
+            r#"{"sql":"\n  SELECT a\nFROM t\nWHERE n='x'","then":"DELETE FROM t WHERE n='y'"}"#,
+            r#"{"sql":"\n  SELECT a\nFROM t\nWHERE n=?","then":"DELETE FROM t WHERE n=?"}"#,
+        ),
+        (
+            r#"{"log":"{\"sql\":\"SELECT a FROM t WHERE n=\\\"x\\\"\",\"user\":\"Meyer\"}"}"#,
+            r#"{"log":"{\"sql\":\"SELECT a FROM t WHERE n=?\",\"user\":\"Meyer\"}"}"#,
+        ),
+        (
+            r#"{"sql":"SELECT a FROM t WHERE n=\"\"","user":"Meyer"}"#,
+            r#"{"sql":"SELECT a FROM t WHERE n=?","user":"Meyer"}"#,
+        ),
+        (
+            "level=info sql=\"SELECT a FROM t WHERE n=?\" user=\"Meyer\" dur=3ms",
+            "level=info sql=\"SELECT a FROM t WHERE n=?\" user=\"Meyer\" dur=3ms",
+        ),
+        (
+            "ran 'SELECT a FROM t WHERE n=''it''''s'' AND b=2' for 'bob'",
+            "ran 'SELECT a FROM t WHERE n=? AND b=?' for 'bob'",
+        ),
+        // Quotes inside that are not escaped: the statement goes on.
+        ("ran \"SELECT \"a\" FROM t WHERE n='x'\" twice", "ran \"SELECT \"a\" FROM t WHERE n=??"),
+        ("syntax error near 'SELECT a FROM t WHERE n='%Krause%''", "syntax error near 'SELECT a FROM t WHERE n=?"),
+        ("user 'bob' ran SELECT a FROM t WHERE n='x'", "user 'bob' ran SELECT a FROM t WHERE n=?"),
+        ("exec sp_executesql N'SELECT @a', N'@a int', @a=N'Krause'", "exec sp_executesql N?, N?, @a=N?"),
+    ] {
+        assert_eq!(treated(text), left, "{text}");
+    }
+}
+
+#[test]
+fn statements_are_known_without_a_key() {
+    for (text, left) in [
+        (
+            "DECLARE @n NVARCHAR(50) = N'Krause'; SELECT * FROM t WHERE n=@n",
+            "DECLARE @n NVARCHAR(?) = N?; SELECT * FROM t WHERE n=@n",
+        ),
+        ("error: SET @n = 'Krause'; SELECT * FROM t WHERE n=1", "error: SET @n = ?; SELECT * FROM t WHERE n=?"),
+        ("PRINT 'Krause'; SELECT a FROM t", "PRINT ?; SELECT a FROM t"),
+        ("GRANT ALL ON db.* TO 'krause'@'%' IDENTIFIED BY 'hunter2'", "GRANT ALL ON db.* TO ?@? IDENTIFIED BY ?"),
+        ("ALTER TABLE t ADD c varchar(9) DEFAULT 'Krause'", "ALTER TABLE t ADD c varchar(?) DEFAULT ?"),
+        (
+            "MERGE t USING s ON t.n='Krause' WHEN MATCHED THEN DELETE;",
+            "MERGE t USING s ON t.n=? WHEN MATCHED THEN DELETE;",
+        ),
+        ("load data infile '/tmp/krause.csv' into table t", "load data infile ? into table t"),
+        ("COPY p (id, n) FROM stdin;\n4711\tKrause", "COPY p (id, n) FROM stdin;\n?"),
+        ("SELECT $$Krause's note$$, $tag$Meyer$tag$", "SELECT ?, ?"),
+        ("SELECT a FROM t WHERE n='x' # Krause", "SELECT a FROM t WHERE n=? #"),
+        (
+            "SELECT a FROM t WHERE n = %s [parameters: ('Krause', 8812)]",
+            "SELECT a FROM t WHERE n = %s [parameters: (?, ?)]",
+        ),
+        ("SELECT a FROM t WHERE n=@p0 [@p0='Krause']", "SELECT a FROM t WHERE n=@p0 [@p0=?]"),
+        (
+            "Executed (3ms) [Parameters=[@p0='Krause' (Size = 50)]]\nSELECT a FROM t WHERE n=@p0",
+            "Executed (3ms) [Parameters=[@p0=? (Size = ?)]]\nSELECT a FROM t WHERE n=@p0",
+        ),
+    ] {
+        assert_eq!(treated(text), left, "{text}");
+    }
+}
+
+#[test]
+fn prose_with_words_of_statements_stays() {
+    for text in [
+        "Merge branch 'feature/token-refresh' into main",
+        "Merge pull request (3 files) from 'x' into 'main' using 'squash'",
+        "Could not update 'orders' set because it's locked",
+        "Please select an item from the list",
+        "Cannot create table 'orders' or grant access to 'bob'",
+        "Set 'x' to 'y' if 'z' is 7, then print 'done'",
+        "Parameters are 'a' and 'b'",
+        "Please begin with 'a'",
+    ] {
+        assert_eq!(treated(text), text);
+    }
+}
