@@ -1,9 +1,9 @@
-//! Credentials with a form of their own: JSON web tokens, `Bearer` and `Basic`, private keys.
+//! Credentials with a form of their own: JSON web tokens, `Bearer` and `Basic`, private keys, what is handed to `curl`.
 
-use memchr::memchr_iter;
-use memchr::memmem;
+use memchr::{memchr, memchr_iter, memmem};
 
 use super::detector::{Detector, is_treated};
+use super::is_word;
 use super::scan::Scan;
 use super::signals::Block;
 
@@ -17,8 +17,9 @@ const HEADER_BYTES_MIN: usize = 12;
 const HEADERS_TRIED_MAX: usize = 8;
 
 /// Finds `header.payload.signature` where the header is base64 of a JSON object. Each run of base64 is tried a bounded number
-/// of times.
+/// of times. Keys that sign such tokens are looked for first.
 pub(super) fn find_jwts(scan: &mut Scan<'_>) {
+    find_jwks(scan);
     let text = scan.text;
     let mut run_start = 0;
     for dot in scan.signals.places(|block| block.dots) {
@@ -61,25 +62,65 @@ fn is_json_object(encoded: &[u8]) -> bool {
     })
 }
 
-/// Finds `Bearer token` and `Basic base64-of-user:password` at each space.
+/// Finds the private members of JSON web keys, which are known by their type: `"kty":"EC", "d":"…"` (RFC 7518, section 6).
+fn find_jwks(scan: &mut Scan<'_>) {
+    const PRIVATE: [&[u8]; 7] = [b"d", b"p", b"q", b"dp", b"dq", b"qi", b"k"];
+    let (text, signals) = (scan.text, scan.signals);
+    let colons = || signals.places(|block| block.colons);
+    if !colons().any(|colon| json_name(text, colon) == Some(b"kty")) {
+        return;
+    }
+    for colon in colons().filter(|&colon| json_name(text, colon).is_some_and(|name| PRIVATE.contains(&name))) {
+        let is_between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\\');
+        let start = colon + 1 + text[colon + 1..].iter().take_while(is_between).count();
+        scan.push(start..signals.end(start, Block::tokens), Detector::PrivateKey);
+    }
+}
+
+/// The name in quotes before the colon at `colon`, if it has three letters or fewer.
+fn json_name(text: &[u8], colon: usize) -> Option<&[u8]> {
+    const LETTERS_MAX: usize = 3;
+    let name = text[..colon].trim_ascii_end().strip_suffix(b"\"")?;
+    let name = name.strip_suffix(b"\\").unwrap_or(name);
+    let letters = name.iter().rev().take(LETTERS_MAX).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (before, name) = name.split_at(name.len() - letters);
+    before.ends_with(b"\"").then_some(name)
+}
+
+/// Finds `Bearer token`, `Basic base64-of-user:password`, the `sig` after `SharedAccessSignature`, and `user:password` after `-u` of
+/// `curl` at each space.
 pub(super) fn find_schemes(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut done = 0;
+    let mut curl = None;
     for space in scan.signals.places(|block| block.spaces) {
         if space < done {
             continue;
         }
         // Told by their last letters, which differ, before they are compared.
         let scheme: &[u8] = match space.checked_sub(1).map(|last| text[last].to_ascii_lowercase()) {
+            Some(b'r') if text[..space].ends_with(b" --user") => b"--user",
             Some(b'r') => b"bearer",
             Some(b'n') => b"token",
             Some(b'c') => b"basic",
+            Some(b'u') => b"-u",
+            Some(b'e') => b"SharedAccessSignature",
             _ => continue,
         };
         let Some(start) = space.checked_sub(scheme.len()) else { continue };
         if !text[start..space].eq_ignore_ascii_case(scheme)
-            || start.checked_sub(1).is_some_and(|before| super::is_word(text[before]))
+            || start.checked_sub(1).is_some_and(|before| is_word(text[before]))
         {
+            continue;
+        }
+        if scheme[0] == b'-' {
+            if *curl.get_or_insert_with(|| memmem::find(text, b"curl").unwrap_or(text.len())) < start {
+                done = find_curl_user(scan, space + 1);
+            }
+            continue;
+        }
+        if scheme[0] == b'S' {
+            done = find_shared_signature(scan, space + 1);
             continue;
         }
         let basic = scheme == b"basic";
@@ -96,12 +137,62 @@ pub(super) fn find_schemes(scan: &mut Scan<'_>) {
     }
 }
 
+/// Looks at `user:password`, in quotes or not, at `start`. Returns where it ends.
+fn find_curl_user(scan: &mut Scan<'_>, start: usize) -> usize {
+    let text = scan.text;
+    let quote = text.get(start).copied().filter(|byte| matches!(byte, b'"' | b'\''));
+    let start = start + usize::from(quote.is_some());
+    let is_end = |byte: &u8| quote.map_or(byte.is_ascii_whitespace() || b"\"'`".contains(byte), |quote| *byte == quote);
+    let end = text[start..].iter().position(is_end).map_or(text.len(), |length| start + length);
+    let pair = &text[start..end];
+    let has_password = memchr(b':', pair).is_some_and(|colon| colon + 1 < pair.len());
+    if has_password && !is_treated(pair) {
+        scan.push(start..end, Detector::UrlPassword);
+    }
+    end
+}
+
+/// Looks for `sig=` among the fields at `start`: `sr=x&sig=y&se=1&skn=z`. Returns where they end.
+fn find_shared_signature(scan: &mut Scan<'_>, start: usize) -> usize {
+    let text = scan.text;
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`,;<>".contains(byte);
+    let end = text[start..].iter().position(is_end).map_or(text.len(), |length| start + length);
+    let mut from = start;
+    for field in text[start..end].split(|&byte| byte == b'&') {
+        let to = from + field.len();
+        if let Some(value) = field.strip_prefix(b"sig=")
+            && !is_treated(value)
+        {
+            scan.push(from + b"sig=".len()..to, Detector::UrlPassword);
+        }
+        from = to + 1;
+    }
+    end
+}
+
 /// Whether a word is more than a word: eight characters or more, with a digit or a capital among small letters.
 fn is_opaque(token: &[u8]) -> bool {
     let word = &token[..token.iter().rposition(|byte| !matches!(byte, b'.' | b'=')).map_or(0, |last| last + 1)];
     let digit = word.iter().any(u8::is_ascii_digit);
     let capital_inside = word.iter().skip(1).any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
-    word.len() >= 8 && (digit || capital_inside) && !is_treated(token)
+    word.len() >= 8 && (digit || capital_inside) && !is_treated(token) && !is_numbered_phrase(word)
+}
+
+/// Three or more words of small letters with underscores between them and a short number after the last:
+/// `authentication_failed_for_request_42`.
+fn is_numbered_phrase(token: &[u8]) -> bool {
+    const WORDS_MIN: usize = 3;
+    const NUMBER_DIGITS_MAX: usize = 4;
+    let mut parts = token.rsplit(|&byte| byte == b'_');
+    let number = parts.next().unwrap_or_default();
+    let is_number = (1..=NUMBER_DIGITS_MAX).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
+    let mut words = 0;
+    is_number
+        && parts.all(|word| {
+            words += 1;
+            !word.is_empty() && word.iter().all(u8::is_ascii_lowercase)
+        })
+        && words >= WORDS_MIN
 }
 
 /// Whether the value of an authorization key names the scheme `Basic`.
