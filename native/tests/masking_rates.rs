@@ -144,7 +144,7 @@ fn what_is_not_sensitive_is_hardly_ever_changed() {
 }
 
 /// Texts made of what a detector starts at, again and again, without ever getting what it wants.
-const HOSTILE: [&str; 54] = [
+const HOSTILE: [&str; 75] = [
     "4",
     "4111 ",
     "41111111-",
@@ -199,6 +199,27 @@ const HOSTILE: [&str; 54] = [
     "Q~",
     "k3J9xQ2vL8pT5mWz",
     "\u{200b}\u{ff14}",
+    "?q=\"x",
+    "?q='x&",
+    "/?a;",
+    "/?a=&a",
+    "/?a=;a=#b",
+    "/b?q=<",
+    "@//",
+    "a/b@//",
+    "\"kty\":",
+    "\"kty\" :\"d\": \"",
+    "curl -u a:",
+    "SharedAccessSignature sig=&",
+    "a:1.2.3.4",
+    "4111  ",
+    "\\/",
+    "%3F%3D",
+    "pat.eyJ1.",
+    "access_token$production$",
+    "a.atlasv1.",
+    "sk-0",
+    "+1 415 ",
 ];
 
 /// Something of everything, so that every detector is run whatever the rest of the text is.

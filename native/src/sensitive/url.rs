@@ -90,6 +90,7 @@ fn is_in_url(text: &[u8], at: usize) -> bool {
 }
 
 /// What is known of a query before it is read.
+#[derive(Clone, Copy)]
 struct Query {
     /// It is one even if it has no names.
     is_sure: bool,
