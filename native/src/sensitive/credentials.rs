@@ -67,7 +67,11 @@ fn find_jwks(scan: &mut Scan<'_>) {
     const PRIVATE: [&[u8]; 7] = [b"d", b"p", b"q", b"dp", b"dq", b"qi", b"k"];
     let (text, signals) = (scan.text, scan.signals);
     let colons = || signals.places(|block| block.colons);
-    if !colons().any(|colon| json_name(text, colon) == Some(b"kty")) {
+    let is_type = |colon: usize| {
+        let before = text[..colon].trim_ascii_end();
+        before.ends_with(b"\"kty\"") || before.ends_with(b"\"kty\\\"")
+    };
+    if !colons().any(is_type) {
         return;
     }
     for colon in colons().filter(|&colon| json_name(text, colon).is_some_and(|name| PRIVATE.contains(&name))) {
@@ -77,9 +81,9 @@ fn find_jwks(scan: &mut Scan<'_>) {
     }
 }
 
-/// The name in quotes before the colon at `colon`, if it has three letters or fewer.
+/// The name in quotes before the colon at `colon`, if it has two letters or fewer.
 fn json_name(text: &[u8], colon: usize) -> Option<&[u8]> {
-    const LETTERS_MAX: usize = 3;
+    const LETTERS_MAX: usize = 2;
     let name = text[..colon].trim_ascii_end().strip_suffix(b"\"")?;
     let name = name.strip_suffix(b"\\").unwrap_or(name);
     let letters = name.iter().rev().take(LETTERS_MAX).take_while(|byte| byte.is_ascii_alphabetic()).count();

@@ -279,26 +279,27 @@ pub(super) fn find(scan: &mut Scan<'_>) {
     for start in scan.signals.starts(Block::alphanumeric) {
         let (Some(&first), Some(&second)) = (text.get(start), text.get(start + 1)) else { return };
         let (first, second) = (&HEADS[0][usize::from(first)], &HEADS[1][usize::from(second)]);
-        let left = [first[0] & second[0], first[1] & second[1]];
-        if left == [0, 0] || start < done {
+        let (few, more) = (first[0] & second[0], first[1] & second[1]);
+        if few | more == 0 || start < done {
             continue;
         }
-        if let Some(end) = members(left).find_map(|key| key_end(text, start, KEYS[key])) {
+        if let Some(end) = first_end(text, start, few, 0).or_else(|| first_end(text, start, more, 128)) {
             scan.push(start..end, Detector::ServiceKey);
             done = end;
         }
     }
 }
 
-/// The numbers of the keys in a set.
-fn members(keys: Keys) -> impl Iterator<Item = usize> {
-    keys.into_iter().enumerate().flat_map(|(half, mut left)| {
-        std::iter::from_fn(move || {
-            let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-            left &= left - 1;
-            Some(128 * half + bit)
-        })
-    })
+/// Where the first key ends of those in `left` that stands at `start`; they are counted from `base` on.
+fn first_end(text: &[u8], start: usize, mut left: u128, base: usize) -> Option<usize> {
+    while left != 0 {
+        let end = key_end(text, start, KEYS[base + left.trailing_zeros() as usize]);
+        if end.is_some() {
+            return end;
+        }
+        left &= left - 1;
+    }
+    None
 }
 
 fn key_end(text: &[u8], start: usize, (prefix, alphabet, least): (&[u8], Alphabet, usize)) -> Option<usize> {

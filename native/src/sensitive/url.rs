@@ -21,7 +21,7 @@ const CREDENTIALS_BYTES_MAX: usize = 1024;
 const VALUE: &str = "*";
 
 fn ends_url(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || b"\"'`<>".contains(&byte)
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0c' | b'"' | b'\'' | b'`' | b'<' | b'>')
 }
 
 /// Finds credentials and values of queries; a text whose key says that it is a query is one from its first byte on.
