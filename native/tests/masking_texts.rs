@@ -546,6 +546,7 @@ fn what_looks_sensitive_and_is_not_stays() {
     }
     for (text, left) in [
         ("jane@163.com", "[email]"),
+        ("mailto://jane@example.com", "mailto://[email]"),
         ("jane@1und1.de", "[email]"),
         ("Bearer dev_token_42", "Bearer [bearer]"),
         ("Bearer a8f_failed_for_9c_42", "Bearer [bearer]"),
