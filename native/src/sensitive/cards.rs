@@ -1,7 +1,7 @@
 //! Payment card numbers: brand prefix, length and Luhn's checksum must all fit.
 //!
 //! Inside a longer run of digits every window of 15 and 16 digits is tried. Digits may stand in groups with a space, tab,
-//! dash, underscore or plus sign between each two, or in four groups of four with dots. Not taken for cards: times since 1970 in milliseconds, microseconds
+//! dash, underscore or plus sign between each two, or in four groups of four with dots or two spaces. Not taken for cards: times since 1970 in milliseconds, microseconds
 //! or nanoseconds, fractions of decimal numbers, and digits inside UUIDs and hexadecimal hashes.
 
 use std::ops::Range;
@@ -30,6 +30,8 @@ const fn is_brand(prefix: u32, length: usize) -> bool {
         510_000..=559_999 | 222_100..=272_099 | 508_500..=508_999 | 606_985..=607_984 | 608_001..=608_500 => {
             length == 16
         }
+        // Elo, beside what it has among the numbers of the others.
+        504_175 | 506_699..=506_778 | 509_000..=509_999 | 636_297 | 636_368 => length == 16,
         // Mir, JCB, Discover, UnionPay.
         220_000..=220_499 | 352_800..=358_999 | 601_100..=601_199 | 644_000..=659_999 | 620_000..=629_999 => {
             matches!(length, 16..=19)
@@ -125,13 +127,21 @@ fn push_windows(scan: &mut Scan<'_>, windows: Option<(Range<usize>, usize)>) {
     }
 }
 
-/// A card that starts with the run `start..end` and goes on in further groups, one separator between each two.
+/// A card that starts with the run `start..end` and goes on in further groups, the same separator between each two.
 fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
     // Checked first, because it is seldom so.
     let separator = *text.get(end).filter(|byte| matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+' | b'\t'))?;
-    if !text.get(end + 1).is_some_and(u8::is_ascii_digit) || !matches!(text[start], b'2'..=b'6') {
+    let gap = &text[end..end + if text[end..].starts_with(b"  ") { 2 } else { 1 }];
+    let next = |to: usize| {
+        let is_gap = text[to..].starts_with(gap) && text.get(to + gap.len()).is_some_and(u8::is_ascii_digit);
+        is_gap.then_some(to + gap.len())
+    };
+    next(end)?;
+    if !matches!(text[start], b'2'..=b'6') {
         return None;
     }
+    // Versions have dots between their parts, and columns two spaces.
+    let in_fours = separator == b'.' || gap.len() == 2;
     let mut digits = Growing::default();
     let (mut from, mut to) = (start, end);
     let mut best = None;
@@ -143,14 +153,13 @@ fn grouped(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
         for &digit in group {
             digits.push(digit);
         }
-        if from > start && digits.count >= 13 && digits.is_card() && (separator != b'.' || digits.count == 16) {
+        if from > start && digits.count >= 13 && digits.is_card() && (!in_fours || digits.count == 16) {
             best = Some(start..to);
         }
-        let goes_on = text.get(to) == Some(&separator) && text.get(to + 1).is_some_and(u8::is_ascii_digit);
-        if !goes_on || separator == b'.' && group.len() != 4 {
-            return best;
-        }
-        from = to + 1;
+        from = match next(to) {
+            Some(next) if !in_fours || group.len() == 4 => next,
+            _ => return best,
+        };
         // One digit more than can be is enough to know that it is too many.
         let window = text.len().min(from + DIGITS_MAX + 1);
         to = digits_end(&text[..window], from);

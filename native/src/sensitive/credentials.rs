@@ -1,9 +1,9 @@
-//! Credentials with a form of their own: JSON web tokens, `Bearer` and `Basic`, private keys.
+//! Credentials with a form of their own: JSON web tokens, `Bearer` and `Basic`, private keys, what is handed to `curl`.
 
-use memchr::memchr_iter;
-use memchr::memmem;
+use memchr::{memchr, memchr_iter, memmem};
 
 use super::detector::{Detector, is_treated};
+use super::is_word;
 use super::scan::Scan;
 use super::signals::Block;
 
@@ -13,6 +13,8 @@ use crate::base64;
 const HEADER_BYTES_MAX: usize = 1024;
 /// Characters of `{"alg":1}`.
 const HEADER_BYTES_MIN: usize = 12;
+/// Bytes of a command before an option of it.
+const COMMAND_BYTES_MAX: usize = 256;
 /// Places in one run of base64 at which a header may start.
 const HEADERS_TRIED_MAX: usize = 8;
 
@@ -61,22 +63,62 @@ fn is_json_object(encoded: &[u8]) -> bool {
     })
 }
 
-/// Looks for the credentials of `Bearer token` and `Basic base64-of-user:password` after the name that ends at `space`. Returns where
-/// they end if the name is one.
+/// Finds the private members of JSON web keys, which are known by their type: `"kty":"EC", "d":"…"` (RFC 7518, section 6).
+pub(super) fn find_jwks(scan: &mut Scan<'_>) {
+    const PRIVATE: [&[u8]; 7] = [b"d", b"p", b"q", b"dp", b"dq", b"qi", b"k"];
+    let (text, signals) = (scan.text, scan.signals);
+    let colons = || signals.places(|block| block.colons);
+    let is_type = |colon: usize| {
+        let before = text[..colon].trim_ascii_end();
+        before.ends_with(b"\"kty\"") || before.ends_with(b"\"kty\\\"")
+    };
+    if !colons().any(is_type) {
+        return;
+    }
+    for colon in colons().filter(|&colon| json_name(text, colon).is_some_and(|name| PRIVATE.contains(&name))) {
+        let is_between = |byte: &&u8| matches!(byte, b' ' | b'"' | b'\\');
+        let start = colon + 1 + text[colon + 1..].iter().take_while(is_between).count();
+        scan.push(start..signals.end(start, Block::tokens), Detector::PrivateKey);
+    }
+}
+
+/// The name in quotes before the colon at `colon`, if it has two letters or fewer.
+fn json_name(text: &[u8], colon: usize) -> Option<&[u8]> {
+    const LETTERS_MAX: usize = 2;
+    let name = text[..colon].trim_ascii_end().strip_suffix(b"\"")?;
+    let name = name.strip_suffix(b"\\").unwrap_or(name);
+    let letters = name.iter().rev().take(LETTERS_MAX).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (before, name) = name.split_at(name.len() - letters);
+    before.ends_with(b"\"").then_some(name)
+}
+
+/// Looks for credentials after the name of their scheme that ends at `space`: `Bearer token`, `Basic base64-of-user:password`, the `sig`
+/// of a `SharedAccessSignature`, `user:password` after `-u` of `curl`. Returns where they end if the name is one.
 pub(super) fn find_scheme(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
     let text = scan.text;
     // Told by their last letters, which differ, before they are compared.
     let scheme: &[u8] = match space.checked_sub(1).map(|last| text[last] | 0x20) {
+        Some(b'r') if text[..space].ends_with(b" --user") => b"--user",
         Some(b'r') => b"bearer",
         Some(b'n') => b"token",
         Some(b'c') => b"basic",
+        Some(b'u') => b"-u",
+        Some(b'e') => b"SharedAccessSignature",
         _ => return None,
     };
     let start = space.checked_sub(scheme.len())?;
     if !text[start..space].eq_ignore_ascii_case(scheme)
-        || start.checked_sub(1).is_some_and(|before| super::is_word(text[before]))
+        || start.checked_sub(1).is_some_and(|before| is_word(text[before]))
     {
         return None;
+    }
+    match scheme[0] {
+        b'-' => {
+            let command = &text[start.saturating_sub(COMMAND_BYTES_MAX)..start];
+            return memmem::find(command, b"curl").map(|_| find_curl_user(scan, space + 1));
+        }
+        b'S' => return Some(find_shared_signature(scan, space + 1)),
+        _ => {}
     }
     let basic = scheme == b"basic";
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
@@ -91,12 +133,62 @@ pub(super) fn find_scheme(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
     Some(end)
 }
 
+/// Looks at `user:password`, in quotes or not, at `start`. Returns where it ends.
+fn find_curl_user(scan: &mut Scan<'_>, start: usize) -> usize {
+    let text = scan.text;
+    let quote = text.get(start).copied().filter(|byte| matches!(byte, b'"' | b'\''));
+    let start = start + usize::from(quote.is_some());
+    let is_end = |byte: &u8| quote.map_or(byte.is_ascii_whitespace() || b"\"'`".contains(byte), |quote| *byte == quote);
+    let end = text[start..].iter().position(is_end).map_or(text.len(), |length| start + length);
+    let pair = &text[start..end];
+    let has_password = memchr(b':', pair).is_some_and(|colon| colon + 1 < pair.len());
+    if has_password && !is_treated(pair) {
+        scan.push(start..end, Detector::UrlPassword);
+    }
+    end
+}
+
+/// Looks for `sig=` among the fields at `start`: `sr=x&sig=y&se=1&skn=z`. Returns where they end.
+fn find_shared_signature(scan: &mut Scan<'_>, start: usize) -> usize {
+    let text = scan.text;
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`,;<>".contains(byte);
+    let end = text[start..].iter().position(is_end).map_or(text.len(), |length| start + length);
+    let mut from = start;
+    for field in text[start..end].split(|&byte| byte == b'&') {
+        let to = from + field.len();
+        if let Some(value) = field.strip_prefix(b"sig=")
+            && !is_treated(value)
+        {
+            scan.push(from + b"sig=".len()..to, Detector::UrlPassword);
+        }
+        from = to + 1;
+    }
+    end
+}
+
 /// Whether a word is more than a word: eight characters or more, with a digit or a capital among small letters.
 fn is_opaque(token: &[u8]) -> bool {
     let word = &token[..token.iter().rposition(|byte| !matches!(byte, b'.' | b'=')).map_or(0, |last| last + 1)];
     let digit = word.iter().any(u8::is_ascii_digit);
     let capital_inside = word.iter().skip(1).any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
-    word.len() >= 8 && (digit || capital_inside) && !is_treated(token)
+    word.len() >= 8 && (digit || capital_inside) && !is_treated(token) && !is_numbered_phrase(word)
+}
+
+/// Three or more words of small letters with underscores between them and a short number after the last:
+/// `authentication_failed_for_request_42`.
+fn is_numbered_phrase(token: &[u8]) -> bool {
+    const WORDS_MIN: usize = 3;
+    const NUMBER_DIGITS_MAX: usize = 4;
+    let mut parts = token.rsplit(|&byte| byte == b'_');
+    let number = parts.next().unwrap_or_default();
+    let is_number = (1..=NUMBER_DIGITS_MAX).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
+    let mut words = 0;
+    is_number
+        && parts.all(|word| {
+            words += 1;
+            !word.is_empty() && word.iter().all(u8::is_ascii_lowercase)
+        })
+        && words >= WORDS_MIN
 }
 
 /// Whether the value of an authorization key names the scheme `Basic`.

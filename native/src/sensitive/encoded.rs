@@ -1,8 +1,8 @@
 //! Values that other characters hide: percent signs, escapes of JSON, digits and letters of other scripts, characters without
 //! width, base64.
 //!
-//! A text is read a second time with percent signs decoded (twice, because values are often encoded twice), `\u0040` and the like
-//! decoded however many backslashes they have, decimal digits of all common scripts as ASCII digits, full-width letters as ASCII
+//! A text is read a second time with percent signs decoded (twice, because values are often encoded twice), `\u0040`, `\/` and the
+//! like decoded however many backslashes they have, decimal digits of all common scripts as ASCII digits, full-width letters as ASCII
 //! letters, dashes and spaces as ASCII ones, and characters without width left out. Base64 of readable text is decoded once, if it
 //! starts where its run of letters starts. Not found: values in hexadecimal, compressed, encrypted, encoded more often than that,
 //! written in words or split over several attributes.
@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::keys::KeyClass;
 use super::scan::{Scan, find_content};
 use super::signals::{Block, Signals};
-use super::{by_key, custom};
+use super::{by_key, custom, url};
 
 /// How often percent signs are decoded.
 const PERCENT_ROUNDS: usize = 2;
@@ -85,7 +85,11 @@ fn meaning(character: char) -> Meaning {
 fn hides_something(text: &[u8]) -> bool {
     let hex = |digits: Option<&[u8]>| digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     memchr::memchr_iter(b'%', text).any(|at| hex(text.get(at + 1..at + 3)))
-        || memchr::memchr_iter(b'\\', text).any(|at| text.get(at + 1) == Some(&b'u') && hex(text.get(at + 2..at + 6)))
+        || memchr::memchr_iter(b'\\', text).any(|at| match text.get(at + 1) {
+            Some(b'u') => hex(text.get(at + 2..at + 6)),
+            Some(b'/') => true,
+            _ => false,
+        })
         || !text.is_ascii()
             && text
                 .utf8_chunks()
@@ -155,22 +159,23 @@ fn percent(rest: &[u8]) -> (usize, Option<Decoded>) {
     }
 }
 
-/// `\u0041`, also with more backslashes, as JSON inside JSON has them. Half of a character beyond the basic plane stays as it is.
+/// `\u0041` and `\/`, also with more backslashes, as JSON inside JSON has them. Half of a character beyond the basic plane stays as it is.
 fn escape(rest: &[u8]) -> (usize, Option<Decoded>) {
     let slashes = rest.iter().take_while(|&&byte| byte == b'\\').count();
     if slashes == 0 {
         return (1, None);
     }
-    let character = match rest[slashes..] {
-        [b'u', a, b, c, d, ..] => hexadecimal(&[a, b, c, d]).and_then(char::from_u32),
-        _ => None,
+    let (length, character) = match rest[slashes..] {
+        [b'u', a, b, c, d, ..] => (5, hexadecimal(&[a, b, c, d]).and_then(char::from_u32)),
+        [b'/', ..] => (1, Some('/')),
+        _ => (0, None),
     };
     let decoded = character.map(|character| {
         let mut bytes = [0; 4];
         let count = character.encode_utf8(&mut bytes).len();
         (bytes, count)
     });
-    (slashes + if decoded.is_some() { 5 } else { 0 }, decoded)
+    (slashes + if decoded.is_some() { length } else { 0 }, decoded)
 }
 
 /// Puts ASCII in place of characters that mean the same; false if there are none.
@@ -221,6 +226,9 @@ pub(super) fn find_hidden(scan: &mut Scan<'_>, key: &[u8], class: KeyClass) {
     if !identity && !class.is_none() {
         by_key::find_whole(&mut scan, class);
     }
+    if !identity && signals.url() {
+        url::find_hidden(&mut scan);
+    }
     find_content(&mut scan, identity);
     custom::find(&mut scan, key, identity);
     if signals.tokens() {
@@ -264,7 +272,10 @@ fn find_in_base64(scan: &mut Scan<'_>, mut run: Range<usize>, decoded: &mut Vec<
     decode_readable(encoded, |byte| decoded.push(byte));
     let padding = scan.text[run.end..].iter().take(2).take_while(|&&byte| byte == b'=').count();
     let mut inner = Vec::new();
-    find_content(&mut Scan::new(decoded, &Signals::of(decoded), scan.masking, &mut inner, None), false);
+    let signals = Signals::of(decoded);
+    let mut reading = Scan::new(decoded, &signals, scan.masking, &mut inner, None);
+    url::find_passwords(&mut reading);
+    find_content(&mut reading, false);
     for detector in inner.iter().map(|found| found.detector) {
         scan.push_whole(run.start..run.end + padding, detector, scan.masking.marker(detector));
     }
@@ -307,6 +318,7 @@ mod tests {
         assert_eq!(read("\u{ff14}\u{664}\u{1d7da}"), "442");
         assert_eq!(read("1\u{200b}2\u{2011}3\u{a0}4"), "12-3 4");
         assert_eq!(read("%zz%4"), "%zz%4");
+        assert_eq!(read(r"a:\/\\/b \n"), r"a://b \n");
         assert_eq!(read(r"j\u00fcrgen\\u0040b.cd"), "j\u{fc}rgen@b.cd");
         assert_eq!(read(r"\u00 \ud83d \\ C:\users\ufo"), r"\u00 \ud83d \\ C:\users\ufo");
     }

@@ -114,6 +114,7 @@ pub(super) fn find_grouped_at(scan: &mut Scan<'_>, run: Range<usize>) -> usize {
         (start + 11, Detector::Ssn)
     } else if (is_format(text, start, b"ddd ddd dddd") || is_format(text, start, b"ddd-ddd-dddd"))
         && mod11(&text[start..start + 12])
+        && !follows_country_code(text, start)
     {
         (start + 12, Detector::Nhs)
     } else {
@@ -121,6 +122,14 @@ pub(super) fn find_grouped_at(scan: &mut Scan<'_>, run: Range<usize>) -> usize {
     };
     scan.push(start..end, detector);
     end
+}
+
+/// Whether the code of a country stands before a phone number: `+1 415 555 2671`.
+fn follows_country_code(text: &[u8], start: usize) -> bool {
+    const CODE_DIGITS_MAX: usize = 3;
+    let Some(before) = text[..start].strip_suffix(b" ") else { return false };
+    let digits = before.iter().rev().take(CODE_DIGITS_MAX).take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && before[..before.len() - digits].ends_with(b"+")
 }
 
 /// Whether `format`, where `d` is a digit, stands at `start` and no digit or dash follows it.

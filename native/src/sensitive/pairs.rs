@@ -269,7 +269,7 @@ fn named_by(scan: &Scan<'_>, role: Role, separator: usize, named: Option<(KeyCla
     }
 }
 
-/// `Key (phone)=(+44 20 7946 0958) already exists.`: how PostgreSQL says which value was there twice. Returns where it ends if something
+/// `Key (phone)=(+44 20 7946 0958) already exists.`: how `PostgreSQL` says which value was there twice. Returns where it ends if something
 /// is noted.
 fn find_violation(scan: &mut Scan<'_>, separator: usize) -> Option<usize> {
     let text = scan.text;
