@@ -343,7 +343,7 @@ const RULES: &[(&str, At, KeyClass)] = &[
 ];
 
 /// Last words that say how large, how old, of what kind or where a thing is, or what was wrong with it: `password_policy` holds no
-/// password. The endings of source files are those of places in stack traces. Sorted.
+/// password. The endings of source files are those of places in stack traces.
 const ABOUT: [&str; 85] = [
     "age",
     "algorithm",
@@ -431,6 +431,17 @@ const ABOUT: [&str; 85] = [
     "yaml",
     "yml",
 ];
+
+/// Whether one of these words has such a first letter, by its last five bits, and such a length.
+static ABOUT_HEADS: [[bool; 16]; 32] = {
+    let mut heads = [[false; 16]; 32];
+    let mut at = 0;
+    while at < ABOUT.len() {
+        heads[(ABOUT[at].as_bytes()[0] & 31) as usize][ABOUT[at].len()] = true;
+        at += 1;
+    }
+    heads
+};
 
 /// All rules as one automaton that reads a key byte by byte, in any case, and passes over what is no letter and no digit.
 struct Automaton {
@@ -532,9 +543,10 @@ pub(super) fn classify(key: &[u8]) -> KeyClass {
         return class;
     }
     let automaton = &*AUTOMATON;
+    let next = &*automaton.next;
     let mut state = 0;
     for (at, &byte) in key.iter().enumerate() {
-        state = usize::from(automaton.next[state * SYMBOLS + usize::from(SYMBOL[usize::from(byte)])]);
+        state = usize::from(next[state * SYMBOLS + usize::from(SYMBOL[usize::from(byte)])]);
         // A byte that is passed over stays in the state, whose rules have been seen.
         if state < automaton.first_met || !byte.is_ascii_alphanumeric() {
             continue;
@@ -559,7 +571,8 @@ fn is_about(key: &[u8]) -> bool {
     let end = key.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
     let start = (0..end).rev().find(|&at| starts_word(key, at)).unwrap_or(0);
     let word = &key[start..end];
-    ABOUT.iter().any(|about| word.eq_ignore_ascii_case(about.as_bytes()))
+    let may_be = |first: &u8| ABOUT_HEADS[usize::from(first & 31)].get(word.len()).is_some_and(|is| *is);
+    word.first().is_some_and(may_be) && ABOUT.iter().any(|about| word.eq_ignore_ascii_case(about.as_bytes()))
 }
 
 #[cfg(test)]

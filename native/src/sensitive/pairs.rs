@@ -350,13 +350,43 @@ pub(super) fn find_elements(scan: &mut Scan<'_>) {
     }
 }
 
-/// Whether `text` ends as password, passwd, passphrase, PASS, key, token, secret, id and is do. Asked first, because most words do not.
-fn ends_like_key(text: &[u8]) -> bool {
-    let [.., a, b] = *text else { return false };
-    matches!(
-        [a | 0x20, b | 0x20],
-        [b'r' | b'w' | b'i', b'd'] | [b's', b'e' | b's'] | [b'e', b'y' | b'n' | b't'] | [b'i', b's']
-    )
+/// A word with such an ending may be the name of a scheme: bearer, token, basic, -u, --user, `SharedAccessSignature`.
+const SCHEME: u8 = 1;
+/// A word with such an ending may be a key: password, passwd, passphrase, PASS, key, token, secret, id; or `is` after one.
+const KEY: u8 = 1 << 1;
+
+/// What a word may be by its last two bytes, of which the last five bits count. Asked first, because most words are neither.
+static ENDINGS: [u8; 1024] = {
+    let endings: [(&[u8; 2], u8); 13] = [
+        (b"er", SCHEME),
+        (b"en", SCHEME | KEY),
+        (b"ic", SCHEME),
+        (b"-u", SCHEME),
+        (b"re", SCHEME),
+        (b"rd", KEY),
+        (b"wd", KEY),
+        (b"se", KEY),
+        (b"ss", KEY),
+        (b"ey", KEY),
+        (b"et", KEY),
+        (b"id", KEY),
+        (b"is", KEY),
+    ];
+    let mut table = [0; 1024];
+    let mut at = 0;
+    while at < endings.len() {
+        let ([a, b], kind) = endings[at];
+        table[((*a & 31) as usize) << 5 | (*b & 31) as usize] |= kind;
+        at += 1;
+    }
+    table
+};
+
+fn ending(text: &[u8]) -> u8 {
+    match *text {
+        [.., a, b] => ENDINGS[usize::from(a & 31) << 5 | usize::from(b & 31)],
+        _ => 0,
+    }
 }
 
 /// Looks at what stands after a word without a separator: credentials after the name of their scheme, a number (`MRN 00123456`, `NHS no.
@@ -370,11 +400,12 @@ pub(super) fn find_after_words(scan: &mut Scan<'_>, identity: bool) {
         if space < done {
             continue;
         }
-        let mut found = credentials::find_scheme(scan, space);
+        let ending = ending(&text[..space]);
+        let mut found = if ending & SCHEME == 0 { None } else { credentials::find_scheme(scan, space) };
         if found.is_none() && numbers {
             found = find_number_after(scan, space);
         }
-        if found.is_none() && secrets && ends_like_key(&text[..space]) {
+        if found.is_none() && secrets && ending & KEY != 0 {
             found = find_secret_after(scan, space);
         }
         done = found.unwrap_or(done);

@@ -182,7 +182,7 @@ fn find_numbers(scan: &mut Scan<'_>) {
     for run in signals.runs(Block::digits) {
         // Most runs are short and stand alone: one question instead of three.
         let after_letter = run.start.checked_sub(1).is_some_and(|before| scan.text[before].is_ascii_alphabetic());
-        let goes_on = scan.text[run.end..].iter().skip(1).take(2).any(u8::is_ascii_digit);
+        let goes_on = matches!(scan.text[run.end..], [_, b'0'..=b'9', ..] | [_, _, b'0'..=b'9', ..]);
         if !(run.len() >= cards::DIGITS_MIN || goes_on | after_letter) {
             continue;
         }

@@ -14,7 +14,7 @@ use super::is_word;
 use super::scan::Scan;
 use super::signals::Block;
 use languages::{Language, find_arguments, find_json_literals, language};
-use words::{COLUMNS, DATA, ENDS, LIST, NUMBER, OF_TABLE, VALUE, next_statement, unescaped, word_of};
+use words::{COLUMNS, DATA, ENDS, LIST, NUMBER, OF_TABLE, VALUE, is_escape, next_statement, word_of};
 
 /// What stands in place of a literal.
 const LITERAL: &str = "?";
@@ -38,9 +38,9 @@ pub(super) fn find(scan: &mut Scan<'_>, is_statement: bool) {
 /// Finds the literals of the statements in a text of anything.
 fn find_statements(scan: &mut Scan<'_>) {
     let (text, signals) = (scan.text, scan.signals);
-    let mut runs = signals.runs(Block::names);
+    let mut starts = signals.starts(Block::names);
     let mut done = 0;
-    while let Some(start) = next_statement(text, &mut runs, done) {
+    while let Some(start) = next_statement(text, signals, &mut starts, done) {
         let quotes = surrounding_quotes(text, start);
         // A comment before the statement is part of it.
         let is_comment = |open: &&[u8]| text[done..start].trim_ascii_start().starts_with(open);
@@ -334,7 +334,7 @@ impl<'s, 'a> Reader<'s, 'a> {
     fn read_word(&mut self) {
         let from = self.at;
         self.at = self.scan.signals.end(from, Block::names).min(self.text.len());
-        let spelled = unescaped(self.text, from..self.at);
+        let spelled = &self.text[from + usize::from(is_escape(self.text, from))..self.at];
         let next = word_of(spelled).map_or(0, |word| word.next);
         let is_qualified = from.checked_sub(1).is_some_and(|before| self.text[before] == b'.');
         self.has_columns = next & COLUMNS != 0

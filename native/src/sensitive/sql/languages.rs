@@ -167,7 +167,7 @@ pub(super) fn language(scan: &Scan<'_>) -> Language {
     } else {
         word_of(word).is_some_and(|word| word.starts != 0)
             || is_one_of(word, &VERBS)
-            || next_statement(scan.text, &mut scan.signals.runs(Block::names), 0).is_some()
+            || next_statement(scan.text, scan.signals, &mut scan.signals.starts(Block::names), 0).is_some()
     };
     // Commands have arguments; one with dots in its name is of a module.
     let is_command = after.iter().find(|&&byte| !is_name(byte) && byte != b'.').is_none_or(u8::is_ascii_whitespace);

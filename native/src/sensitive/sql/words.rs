@@ -1,6 +1,6 @@
 //! The words of statements: what they begin, what they go on, and what they say of what comes next.
 
-use std::ops::Range;
+use super::super::signals::{Block, Signals};
 
 use super::{dollar_tag, is_name};
 
@@ -141,10 +141,17 @@ static HEADS: [[u64; 256]; 2] = {
     heads
 };
 
+/// The words that may start as `text` does: a bit of each.
+fn heads(text: &[u8]) -> u64 {
+    match *text {
+        [first, second, ..] => HEADS[0][usize::from(first)] & HEADS[1][usize::from(second)],
+        _ => 0,
+    }
+}
+
 /// The word that `text` is, in any case.
 pub(super) fn word_of(text: &[u8]) -> Option<&'static Word> {
-    let [first, second, ..] = *text else { return None };
-    let mut left = HEADS[0][usize::from(first)] & HEADS[1][usize::from(second)];
+    let mut left = heads(text);
     while left != 0 {
         let word = &WORDS[left.trailing_zeros() as usize];
         if text.eq_ignore_ascii_case(word.spelled) {
@@ -155,22 +162,32 @@ pub(super) fn word_of(text: &[u8]) -> Option<&'static Word> {
     None
 }
 
-/// Where the next of the words at `runs` starts a statement: the first word of one with a word that must follow it.
-pub(super) fn next_statement(text: &[u8], runs: &mut impl Iterator<Item = Range<usize>>, from: usize) -> Option<usize> {
+/// Where the next of the words that start at `starts` starts a statement: the first word of one with a word that must follow it.
+pub(super) fn next_statement(
+    text: &[u8],
+    signals: &Signals,
+    starts: &mut impl Iterator<Item = usize>,
+    from: usize,
+) -> Option<usize> {
     let mut waiting = [None; BITS];
     let mut leads: Option<usize> = None;
     let mut is_next_first = true;
-    for run in runs {
-        if run.start < from {
+    for start in starts {
+        if start < from {
             continue;
         }
         let is_first = std::mem::take(&mut is_next_first);
-        let spelled = unescaped(text, run.clone());
+        let start = start + usize::from(is_escape(text, start));
+        // Most words are none of these, which their first two bytes say.
+        if heads(&text[start..]) == 0 {
+            continue;
+        }
+        let end = signals.end(start, Block::names);
+        let spelled = &text[start..end];
         let Some(word) = word_of(spelled) else { continue };
-        let start = run.end - spelled.len();
         let in_capitals = spelled.iter().all(|byte| !byte.is_ascii_lowercase());
         let counts = |bit: &usize| in_capitals || CAPITALS >> bit & 1 == 0;
-        let after = text[run.end..].trim_ascii_start();
+        let after = text[end..].trim_ascii_start();
         if word.goes_on & UPDATE == 0 || is_assignment(after) {
             let started = bits(word.goes_on).filter(counts).filter_map(|bit| waiting[bit]).min();
             if let Some(start) = started {
@@ -201,10 +218,9 @@ fn bits(mut set: u16) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The word at `run`, without the letter of an escape such as `\n` before it.
-pub(super) fn unescaped(text: &[u8], run: Range<usize>) -> &[u8] {
-    let is_escape = run.start.checked_sub(1).is_some_and(|at| text[at] == b'\\') && b"nrt".contains(&text[run.start]);
-    &text[run.start + usize::from(is_escape)..run.end]
+/// Whether the first letter of the word that starts at `start` is that of an escape such as `\n`.
+pub(super) fn is_escape(text: &[u8], start: usize) -> bool {
+    start.checked_sub(1).is_some_and(|at| text[at] == b'\\') && matches!(text[start], b'n' | b'r' | b't')
 }
 
 /// Whether `text` starts with what a SET sets: a name or names in brackets, and what is assigned.
