@@ -11,6 +11,7 @@ import binascii
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -196,13 +197,28 @@ PRESIDIO = {
 """Its pattern recognisers for what we have a detector for, but IP addresses, which ours keep by default: 6 kinds where ours are 21."""
 
 
-def presidio() -> tuple[str, Callable[[str], Found]] | str:
-    """Presidio's version and its recognisers on one text without a language model; or why it is not there."""
+@dataclass(frozen=True, slots=True)
+class Presidio:
+    """Presidio's recognisers on one text, without a language model and without its engine.
+
+    Attributes:
+        same_kinds: those of `PRESIDIO`, with our names of what they found.
+        all_patterns: all recognisers by patterns that it loads for English by default, with its own names.
+    """
+
+    version: str
+    same_kinds: Callable[[str], Found]
+    all_patterns: Callable[[str], Found]
+    patterns: int
+
+
+def presidio() -> Presidio | str:
+    """Presidio, or why it is not there."""
     if str(PEERS) not in sys.path:
         sys.path.append(str(PEERS))
     try:
         import tldextract  # noqa: PLC0415  # here, because both may be missing
-        from presidio_analyzer import predefined_recognizers  # noqa: PLC0415
+        from presidio_analyzer import PatternRecognizer, RecognizerRegistry, predefined_recognizers  # noqa: PLC0415
     except ImportError as error:
         return f"presidio-analyzer is not there ({error}); scripts/setup-peers installs it"
     # It would ask the internet for a list at its first use, and waits for that; its own copy of the list is the same to it.
@@ -210,10 +226,17 @@ def presidio() -> tuple[str, Callable[[str], Found]] | str:
     recognisers: list[Any] = [getattr(predefined_recognizers, name)() for name in PRESIDIO]
     kinds = [(one, one.supported_entities, kind) for one, kind in zip(recognisers, PRESIDIO.values(), strict=True)]
 
-    def find(text: str) -> Found:
+    registry = RecognizerRegistry()
+    registry.load_predefined_recognizers(languages=["en"])
+    patterns = [(one, one.supported_entities) for one in registry.recognizers if isinstance(one, PatternRecognizer)]
+
+    def same_kinds(text: str) -> Found:
         return {kind for one, entities, kind in kinds if one.analyze(text, entities=entities, nlp_artifacts=None)}
 
-    return version("presidio-analyzer"), find
+    def all_patterns(text: str) -> Found:
+        return {found.entity_type for one, entities in patterns for found in one.analyze(text, entities=entities, nlp_artifacts=None) or ()}
+
+    return Presidio(version("presidio-analyzer"), same_kinds, all_patterns, len(patterns))
 
 
 def public_templates() -> list[str] | str:
