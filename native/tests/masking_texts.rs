@@ -384,6 +384,7 @@ fn keys_stand_before_values_in_other_ways() {
             r#"{"system":"http://hl7.org/fhir/sid/us-ssn","value":"[ssn]"}"#,
         ),
         ("Key (phone)=(+44 20 7946 0958) already exists.", "Key (phone)=([phone]) already exists."),
+        ("Key (phone)=((415) 555-2671)", "Key (phone)=([phone])"),
         ("Key (tenant, ssn)=(7, 112172206) already exists.", "Key (tenant, ssn)=(7, [ssn]) already exists."),
         // Keys of several words.
         ("NHS number: 4673250036", "NHS number: [nhs_number]"),

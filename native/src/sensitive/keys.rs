@@ -313,6 +313,7 @@ const RULES: &[(&str, At, KeyClass)] = &[
     ("objectkey", End, K::ABOUT),
     ("s3key", End, K::ABOUT),
     ("rediskey", End, K::ABOUT),
+    ("kafkakey", End, K::ABOUT),
     ("flagkey", End, K::ABOUT),
     ("idempotencykey", End, K::ABOUT),
     ("websocketkey", End, K::ABOUT),

@@ -3,20 +3,20 @@
 //! ```text
 //! definition.rs ─► Masking (immutable, shared by all decode calls)
 //!                     │
-//! one text ─► masker.rs ─ signals.rs: can anything be in it? ── no ──► the text as it is, nothing allocated
+//! one text ─► masker.rs ─ signals.rs: can anything be in it, and where? ── no ──► the text as it is, nothing allocated
 //!                │ yes
 //!                ▼
 //!             scan.rs ─ keys.rs       what the key says the value is
 //!                │      by_key.rs     values that only their key gives away, pairs.rs: keys inside a text
-//!                │      structure.rs  URLs and SQL: literals out, shape kept (url.rs, sql.rs)
+//!                │      url.rs, sql.rs  literals out, shape kept
 //!                │      cards.rs, national.rs, contact.rs, credentials.rs, service_keys.rs, custom.rs
 //!                │      encoded.rs    the same once more on what percent signs, base64 and Unicode hide
 //!                ▼
 //!             treatment.rs: mask, keyed hash, drop, refuse ── findings.rs: counts with masked samples
 //! ```
 //!
-//! Every detector reads the text from front to back a bounded number of times, so the time is linear in its length whatever
-//! it holds. Detectors work on bytes and never slice text, because the message of a failed slice would quote the text.
+//! Every detector starts from the bits of [`signals`] and looks at each byte a bounded number of times, so the time is linear in the
+//! length of a text whatever it holds. Detectors work on bytes and never slice text, because the message of a failed slice would quote the text.
 //! Masking what is masked changes nothing.
 
 mod by_key;

@@ -117,7 +117,7 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
                 Naming::Neither => {}
             }
         }
-        let start = text.len().min(separator + 1);
+        let start = separator + 1;
         let bracket = start + text[start..].iter().take(BETWEEN_MAX).take_while(|&&byte| byte == b' ').count();
         if nested_bytes > 0
             && let Some(nested) = find_nested(scan, bracket, class)
@@ -130,7 +130,7 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
         }
         let before = key.start.checked_sub(1).map(|before| text[before]);
         let around = if matches!(before, Some(b'?' | b'&')) { Around::Form } else { Around::Message };
-        if let Some(end) = find_pair(scan, separator + 1, class, around) {
+        if let Some(end) = find_pair(scan, start, class, around) {
             done = end;
         }
     }
@@ -279,8 +279,11 @@ fn find_violation(scan: &mut Scan<'_>, separator: usize) -> Option<usize> {
     let keys = text[..separator - 1].iter().rev().take(VALUE_BYTES_MAX).position(|&byte| byte == b'(')?;
     let keys = &text[separator - 1 - keys..separator - 1];
     let start = separator + 2;
-    let end =
-        start + text[start..].windows(2).take(VALUE_BYTES_MAX).position(|end| matches!(end, b") " | b")." | b")\n"))?;
+    let mut depth = 1_i32;
+    let end = (start..text.len()).take(VALUE_BYTES_MAX).find(|&at| {
+        depth += i32::from(text[at] == b'(') - i32::from(text[at] == b')');
+        depth == 0
+    })?;
     let mut noted = false;
     let mut at = start;
     let values = || text[start..end].split(|&byte| byte == b',');
