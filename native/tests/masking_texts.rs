@@ -859,3 +859,34 @@ fn what_looks_sensitive_and_is_not_stays() {
         assert_eq!(treated(text), left, "{text}");
     }
 }
+
+#[test]
+fn what_speaks_of_secrets_stays() {
+    for text in [
+        r#"{"password":"","user":"alice"}"#,
+        r#"{"secret":""}"#,
+        r#"{"cookie":null,"a":"b"}"#,
+        r#"{"Authorization":true,"a":1}"#,
+        r#"{"password":["This field is required."]}"#,
+        "password: This field is required.",
+        "Could not parse PEM: -----BEGIN RSA PRIVATE KEY----- wanted; file /etc/key.pem, line 3",
+        "Authorization: denied for user 17",
+        "Authorization: Bearer <token>",
+        "https://x-access-token:***@github.com/acme/shop",
+        "postgres://app:***@db:5432/shop",
+        "password=(hidden)",
+        "mutation($password: String!) { login(password: $password) { id } }",
+        "POST /api/pin 500",
+        "POST /oauth/token HTTP/1.1",
+        "--- PASS: TestCheckout/valid_order (0.12s)",
+        "token_type=bearer expires_in=3600",
+        "System.Foo, Version=4.0.0.0, PublicKeyToken=30ad4fe6b2a6aeed",
+        "not authorized to perform: secretsmanager:GetSecretValue on resource: db",
+        "access_token_expires_in=3600",
+        "sessionid = 0x100000a1b2c0003",
+        "getty@tty1.service started",
+        "{controller}/{action}/{id?}",
+    ] {
+        assert_eq!(treated(text), text);
+    }
+}

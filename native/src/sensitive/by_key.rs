@@ -16,7 +16,7 @@ pub(super) const NUMBER_BYTES_MAX: usize = 64;
 /// Bytes of a list or an object whose elements are looked at.
 const NESTED_BYTES_MAX: usize = 4096;
 /// Digits of a counter that a key such as `session.id` or `cookies` may have.
-const COUNTER_DIGITS_MAX: usize = 6;
+const COUNTER_DIGITS_MAX: usize = 10;
 /// Bytes from which a value can be random, and bits of entropy of each byte that it then has.
 const RANDOM_BYTES_MIN: usize = 16;
 const RANDOM_ENTROPY_BITS: f64 = 3.0;
@@ -83,12 +83,9 @@ pub(super) fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
         Detector::Phone
     } else if says(KeyClass::BIRTH) && digits >= 4 && short {
         Detector::BirthDate
-    } else if says(KeyClass::AUTHORIZATION) && !is_nothing(value) {
+    } else if says(KeyClass::AUTHORIZATION) && !is_no_credential(value) {
         if is_basic(value) { Detector::Basic } else { Detector::Bearer }
-    } else if says(KeyClass::COOKIES | KeyClass::SESSION)
-        && !is_nothing(value)
-        && !(digits == value.len() && digits <= COUNTER_DIGITS_MAX)
-    {
+    } else if says(KeyClass::COOKIES | KeyClass::SESSION) && is_cookie(value, digits) {
         Detector::Cookie
     } else if says(KeyClass::SECRET) && !is_nothing(value)
         || says(KeyClass::SECRET_IF_RANDOM) && is_random(value)
@@ -98,6 +95,12 @@ pub(super) fn detect(value: &[u8], class: KeyClass) -> Option<Detector> {
     } else {
         return None;
     })
+}
+
+/// Not a counter, and not a hexadecimal number as the sessions of `ZooKeeper` have.
+fn is_cookie(value: &[u8], digits: usize) -> bool {
+    let is_counter = digits == value.len() && digits <= COUNTER_DIGITS_MAX;
+    !is_counter && !value.starts_with(b"0x") && !is_no_credential(value)
 }
 
 fn is_npi(value: &[u8], digits: usize) -> bool {
@@ -123,9 +126,10 @@ fn is_iban_like(value: &[u8]) -> bool {
 }
 
 /// Whether a value says that there is none, or what is wrong with it, was masked by its sender, or names a variable.
-fn is_nothing(value: &[u8]) -> bool {
-    const WORDS: [&str; 28] = [
+pub(super) fn is_nothing(value: &[u8]) -> bool {
+    const WORDS: [&str; 32] = [
         "denied",
+        "disabled",
         "empty",
         "expired",
         "failed",
@@ -145,24 +149,53 @@ fn is_nothing(value: &[u8]) -> bool {
         "null",
         "omitted",
         "optional",
+        "protected",
         "redacted",
         "rejected",
         "required",
+        "sensitive",
         "str",
         "string",
         "true",
+        "unauthorized",
         "undefined",
         "yes",
     ];
     let inner = value.trim_ascii();
     let inner = match inner {
-        [b'[' | b'<' | b'{', inner @ .., b']' | b'>' | b'}'] | inner => inner,
+        // The closing parenthesis ends a value.
+        [b'[' | b'<' | b'{', inner @ .., b']' | b'>' | b'}' | b'!']
+        | [b'(', inner @ ..]
+        | [inner @ .., b'!']
+        | inner => inner,
     };
     let same = |byte: &u8| matches!(byte, b'*' | b'x' | b'X' | b'?' | b'.' | b'-');
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'}');
     inner.iter().all(same)
         || inner.strip_prefix(b"${").is_some_and(|name| name.iter().all(is_name))
+        || matches!(inner, b"%s" | b"%v" | b"%q" | b"$password" | b"$token" | b"$secret")
         || WORDS.iter().any(|word| inner.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Whether the value of a header is none: nothing as a whole or before a comma of what is around, a placeholder after the scheme, or a
+/// message about it.
+fn is_no_credential(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let bare =
+        &value[..value.iter().rposition(|byte| !matches!(byte, b',' | b'}' | b']' | b' ')).map_or(0, |last| last + 1)];
+    let mut words = value.splitn(2, |&byte| byte == b' ');
+    let (first, rest) = (words.next().unwrap_or_default(), words.next());
+    is_nothing(value)
+        || is_nothing(bare)
+        || rest.is_some_and(|rest| {
+            is_nothing(first) || is_nothing(rest) || matches!(rest, [b'<', .., b'>'] | [b'{', .., b'}'])
+        })
+}
+
+/// Whether a text in quotes says what is wrong with a secret: `This field is required.`
+fn is_complaint(value: &[u8]) -> bool {
+    const WORDS: [&[u8]; 6] = [b"required", b"required.", b"must", b"characters", b"field", b"blank"];
+    value.contains(&b' ') && value.split(|&byte| byte == b' ').any(|word| WORDS.contains(&word))
 }
 
 /// Whether a value has letters and something else, as hardly any word or number has.
@@ -233,7 +266,8 @@ pub(super) fn find_nested(scan: &mut Scan<'_>, start: usize, class: KeyClass) ->
             b'"' | b'\'' => {
                 let (end, after) = quoted_end(text, at + 1);
                 let is_name = text[after..].trim_ascii_start().first() == Some(&b':');
-                noted |= !is_name && find_value(scan, at + 1..end, class);
+                let value = at + 1..end;
+                noted |= !is_name && !is_complaint(scan.bytes(value.clone())) && find_value(scan, value, class);
                 at = after;
                 continue;
             }

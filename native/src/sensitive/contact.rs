@@ -68,12 +68,13 @@ impl Address<'_> {
         let is_file =
             first.first().is_some_and(u8::is_ascii_digit) && FILES.iter().any(|file| top.eq_ignore_ascii_case(file));
         let is_digest = matches!(first, b"sha256" | b"sha512");
+        let is_unit = matches!(top, b"service" | b"socket" | b"timer" | b"mount" | b"target" | b"conf");
         // A repository as ssh names it, and the user of a URL that goes on after the host.
         let is_repository = self.local == b"git" && self.after.starts_with(b":");
         let is_user = self.before.ends_with(b"://")
             && !self.local.contains(&b'.')
             && matches!(self.after.first(), Some(b':' | b'/'));
-        is_version || is_file || is_digest || is_repository || is_user
+        is_version || is_file || is_digest || is_unit || is_repository || is_user
     }
 }
 

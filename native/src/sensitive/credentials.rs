@@ -108,7 +108,7 @@ pub(super) fn find_scheme(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
     };
     let start = space.checked_sub(scheme.len())?;
     if !text[start..space].eq_ignore_ascii_case(scheme)
-        || start.checked_sub(1).is_some_and(|before| is_word(text[before]))
+        || start.checked_sub(1).is_some_and(|before| is_word(text[before]) || text[before] == b'/')
     {
         return None;
     }
@@ -171,7 +171,9 @@ fn is_opaque(token: &[u8]) -> bool {
     let word = &token[..token.iter().rposition(|byte| !matches!(byte, b'.' | b'=')).map_or(0, |last| last + 1)];
     let digit = word.iter().any(u8::is_ascii_digit);
     let capital_inside = word.iter().skip(1).any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
-    word.len() >= 8 && (digit || capital_inside) && !is_treated(token) && !is_numbered_phrase(word)
+    // What has a value after it is a key.
+    let is_pair = memchr(b'=', word).is_some();
+    word.len() >= 8 && (digit || capital_inside) && !is_pair && !is_treated(token) && !is_numbered_phrase(word)
 }
 
 /// Three or more words of small letters with underscores between them and a short number after the last:
@@ -223,6 +225,10 @@ pub(super) fn find_private_keys(scan: &mut Scan<'_>) {
             continue;
         }
         let foot = memmem::find(&text[start..], b"-----END").map(|at| start + at);
+        // A message may speak of a head: a key without a foot has at least a body.
+        if foot.is_none() && !has_body(&text[after..]) {
+            continue;
+        }
         let end = foot.map_or(text.len(), |foot| {
             let after = foot + b"-----END".len();
             let label = &text[after..text.len().min(after + LABEL_BYTES_MAX)];
@@ -231,4 +237,16 @@ pub(super) fn find_private_keys(scan: &mut Scan<'_>) {
         scan.push(start..end, Detector::PrivateKey);
         done = end;
     }
+}
+
+/// Whether a key follows the head whose label is at the start of `text`, and not the rest of a message: after a space or a quote
+/// stands base64.
+fn has_body(text: &[u8]) -> bool {
+    const LABEL_BYTES_MAX: usize = 64;
+    const BODY_BYTES_MIN: usize = 16;
+    let label = &text[..text.len().min(LABEL_BYTES_MAX)];
+    let Some(body) = memmem::find(label, b"-----").map(|end| &text[end + 5..]) else { return true };
+    let body_start = body.iter().take_while(|byte| matches!(byte, b' ' | b'"' | b'\'')).count();
+    let run = body[body_start..].iter().take(BODY_BYTES_MIN).take_while(|&&byte| crate::base64::value(byte).is_some());
+    body_start == 0 || run.count() == BODY_BYTES_MIN
 }

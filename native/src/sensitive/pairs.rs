@@ -102,7 +102,15 @@ pub(super) fn find_pairs(scan: &mut Scan<'_>) {
         let key = key_before(scan, separator);
         let role = Role::of(&text[key.clone()]);
         let Some(mut class) = class_of(scan, key.clone(), role) else { continue };
-        if !class.is_none() && is_in_arn(text, key.start) {
+        // The user of a URL is part of its credentials.
+        if !class.is_none() && (is_in_arn(text, key.start) || text[..key.start].ends_with(b"//")) {
+            continue;
+        }
+        // `PASS: test-suite` is what tests print.
+        if class == KeyClass::SECRET_IF_MIXED
+            && text[separator] == b':'
+            && !text[separator + 1..].trim_ascii_start().starts_with(b"\"")
+        {
             continue;
         }
         // `key` alone may be a secret's, or say what the value beside it is.
@@ -451,6 +459,9 @@ fn find_secret_after(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
     if Role::of(&text[key.clone()]) == Role::Verb {
         key = key_before(scan, key.start);
     }
+    if text[..key.start].ends_with(b"/") {
+        return None;
+    }
     let before = if text[..key.start].ends_with(b" ") { key_before(scan, key.start) } else { key.clone() };
     let class = classify(&text[before.start..key.end]);
     let class = if class.says(KeyClass::PASSWORD) && !ALGORITHMS.iter().any(|word| value.eq_ignore_ascii_case(word)) {
@@ -469,8 +480,14 @@ fn find_secret_after(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
 fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass, around: Around) -> Option<usize> {
     let text = scan.text;
     let is_between = |place: &usize| matches!(text[*place], b' ' | b'=' | b'>' | b'\\' | b'"' | b'\'' | b'`');
-    let between = (at..text.len()).take(BETWEEN_MAX).take_while(is_between).count();
-    let mut start = at + between;
+    let mut start = at;
+    // Up to the first quote: a second one would end an empty text.
+    while start < text.len().min(at + BETWEEN_MAX) && is_between(&start) {
+        start += 1;
+        if matches!(text[start - 1], b'"' | b'\'' | b'`') {
+            break;
+        }
+    }
     let mut quote =
         text[at..start].iter().rposition(|byte| matches!(byte, b'"' | b'\'' | b'`')).map(|nth| at + nth + 1);
     let end_at = |from: usize, kind: End, most: usize| {
@@ -541,8 +558,33 @@ fn wrapped(text: &[u8], start: usize) -> Option<usize> {
 
 /// Whether a message goes on where a value would be: `password: must contain a digit`.
 fn is_prose(text: &[u8], at: usize, first: Range<usize>) -> bool {
-    const VERBS: [&[u8]; 8] = [b"must", b"should", b"cannot", b"is", b"was", b"has", b"does", b"rejected"];
-    text[..at].ends_with(b":") && text.get(first.end) == Some(&b' ') && VERBS.contains(&&text[first])
+    const WORDS: [&[u8]; 24] = [
+        b"must",
+        b"should",
+        b"cannot",
+        b"can't",
+        b"is",
+        b"was",
+        b"has",
+        b"does",
+        b"rejected",
+        b"This",
+        b"Ensure",
+        b"The",
+        b"Too",
+        b"size",
+        b"permission",
+        b"unauthorized",
+        b"try",
+        b"loaded",
+        b"created",
+        b"sent",
+        b"updated",
+        b"initialized",
+        b"Creation",
+        b"Still",
+    ];
+    text[..at].ends_with(b":") && text.get(first.end) == Some(&b' ') && WORDS.contains(&&text[first])
 }
 
 /// Where a secret without quotes ends whose first part ends at `end`: what separates fields is part of it, unless a space or the next
@@ -622,6 +664,10 @@ fn find_number_after(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
         return None;
     }
     let key = key_before(scan, space);
+    // The last part of a path, and a status after it.
+    if text[..key.start].ends_with(b"/") && text[space] == b' ' {
+        return None;
+    }
     let role = Role::of(&text[key.clone()]);
     let class = class_of(scan, key, role)?;
     if !KINDS.iter().any(|&kind| class.says(kind)) {

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use memchr::{memchr, memchr2_iter, memmem};
 
+use super::by_key::is_nothing;
 use super::detector::{Detector, is_treated};
 use super::keys::KeyClass;
 use super::pairs::PHRASE_WORDS_MAX;
@@ -55,7 +56,8 @@ fn find_queries(scan: &mut Scan<'_>, without_names: bool) {
     let mut done = 0;
     for mark in memchr2_iter(b'?', b'#', text) {
         let is_fragment = text[mark] == b'#';
-        if mark < done || is_fragment && !is_in_url(text, mark) {
+        // `{id?}` is a part of a route that may be missing.
+        if mark < done || is_fragment && !is_in_url(text, mark) || text[mark + 1..].starts_with(b"}") {
             continue;
         }
         let query = Query {
@@ -279,7 +281,9 @@ fn oracle_user(word: &[u8]) -> Option<usize> {
 }
 
 fn push_credentials(scan: &mut Scan<'_>, start: usize, end: usize) {
-    if !is_treated(scan.bytes(start..end)) {
+    let credentials = scan.bytes(start..end);
+    let password = memchr(b':', credentials).map(|colon| &credentials[colon + 1..]);
+    if !is_treated(credentials) && !password.is_some_and(|password| !password.is_empty() && is_nothing(password)) {
         scan.push(start..end, Detector::UrlPassword);
     }
 }
