@@ -162,12 +162,11 @@ pub(super) fn is_nothing(value: &[u8]) -> bool {
         "yes",
     ];
     let inner = value.trim_ascii();
+    // `String!` is a type of GraphQL.
+    let inner = inner.strip_suffix(b"!").unwrap_or(inner);
     let inner = match inner {
-        // The closing parenthesis ends a value.
-        [b'[' | b'<' | b'{', inner @ .., b']' | b'>' | b'}' | b'!']
-        | [b'(', inner @ ..]
-        | [inner @ .., b'!']
-        | inner => inner,
+        // A closing parenthesis ends a value.
+        [b'[' | b'<' | b'{', inner @ .., b']' | b'>' | b'}'] | [b'(', inner @ ..] | inner => inner,
     };
     let same = |byte: &u8| matches!(byte, b'*' | b'x' | b'X' | b'?' | b'.' | b'-');
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'}');
