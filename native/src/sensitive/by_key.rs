@@ -7,7 +7,7 @@ use super::detector::{Detector, is_treated};
 use super::keys::KeyClass;
 use super::national::is_ssn;
 use super::scan::Scan;
-use super::{entropy_bits, luhn, mod11};
+use super::{entropy_bits, luhn, mod11, trailing_backslashes};
 
 /// Bytes of a value from which on nothing is asked of what it looks like.
 pub(super) const VALUE_BYTES_MAX: usize = 512;
@@ -287,11 +287,10 @@ pub(super) fn find_nested(scan: &mut Scan<'_>, start: usize, class: KeyClass) ->
 /// before the opening quote say how deep in other texts it is; a quote with more of them is inside.
 pub(super) fn quoted_end(text: &[u8], start: usize) -> (usize, usize) {
     let quote = text[start - 1];
-    let slashes = |at: usize, from: usize| text[from..at].iter().rev().take_while(|&&byte| byte == b'\\').count();
-    let outer = slashes(start - 1, 0);
+    let outer = trailing_backslashes(&text[..start - 1]);
     let mut from = start;
     while let Some(at) = text.get(from..).and_then(|rest| memchr::memchr(quote, rest)).map(|length| from + length) {
-        let inner = slashes(at, from);
+        let inner = trailing_backslashes(&text[from..at]);
         let is_inside = if outer == 0 { inner % 2 == 1 } else { inner == 2 * outer + 1 };
         // Two quotes are one in SQL and in CSV.
         let is_double = quote == b'\'' && outer == 0 && inner == 0 && at > start && text.get(at + 1) == Some(&quote);

@@ -64,6 +64,11 @@ fn digits_end(text: &[u8], start: usize) -> usize {
     text[start..].iter().position(|byte| !byte.is_ascii_digit()).map_or(text.len(), |length| start + length)
 }
 
+/// How many backslashes `text` ends with.
+fn trailing_backslashes(text: &[u8]) -> usize {
+    text.iter().rev().take_while(|&&byte| byte == b'\\').count()
+}
+
 /// The digits of `text`, as numbers.
 fn digits(text: &[u8]) -> impl DoubleEndedIterator<Item = u32> + Clone + '_ {
     text.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| u32::from(byte - b'0'))

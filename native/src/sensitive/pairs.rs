@@ -1,7 +1,7 @@
 //! Keys inside a text and the values that they give away: `key=value`, `key: value`, `"key": "value"`, `--key value`, `<key>value</key>`,
 //! `key 123`.
 
-use std::ops::Range;
+use std::ops::{BitOr, Range};
 
 use memchr::{memchr, memchr_iter, memchr2_iter, memmem};
 
@@ -9,7 +9,7 @@ use super::by_key::{NUMBER_BYTES_MAX, VALUE_BYTES_MAX, detect, find_nested, find
 use super::keys::{KeyClass, classify};
 use super::scan::Scan;
 use super::signals::{Block, TOKEN_BYTES_MIN};
-use super::{credentials, is_word};
+use super::{credentials, is_word, trailing_backslashes};
 
 /// Bytes of a key inside a text.
 const KEY_BYTES_MIN: usize = 3;
@@ -294,13 +294,14 @@ fn find_violation(scan: &mut Scan<'_>, separator: usize) -> Option<usize> {
     })?;
     let mut noted = false;
     let mut at = start;
-    let values = || text[start..end].split(|&byte| byte == b',');
-    let names = || keys.split(|&byte| byte == b',');
+    let values = text[start..end].split(|&byte| byte == b',');
+    let names = keys.split(|&byte| byte == b',');
     // A value with a comma in it: which one it is of cannot be told, so what one key says holds for all.
-    let paired = names().count() == values().count();
-    let all = names().fold(KeyClass::NONE, |class, key| class | classify(key));
-    for (number, value) in values().enumerate() {
-        let class = if paired { names().nth(number).map_or(KeyClass::NONE, classify) } else { all };
+    let paired = names.clone().count() == values.clone().count();
+    let mut classes = names.map(classify);
+    let all = (!paired).then(|| classes.clone().fold(KeyClass::NONE, KeyClass::bitor));
+    for value in values {
+        let class = all.or_else(|| classes.next()).unwrap_or_default();
         let inner = trimmed(value);
         noted |= !class.is_none() && find_value(scan, at + inner.start..at + inner.end, class);
         at += value.len() + 1;
@@ -479,24 +480,20 @@ fn find_secret_after(scan: &mut Scan<'_>, space: usize) -> Option<usize> {
 /// Looks at the value that starts at `at` or soon after. Returns where it ends if it is noted.
 fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass, around: Around) -> Option<usize> {
     let text = scan.text;
-    let is_between = |place: &usize| matches!(text[*place], b' ' | b'=' | b'>' | b'\\' | b'"' | b'\'' | b'`');
-    let mut start = at;
+    let is_between = |byte: u8| matches!(byte, b' ' | b'=' | b'>' | b'\\' | b'"' | b'\'' | b'`');
+    let (mut start, mut quote) = (at, None);
     // Up to the first quote: a second one would end an empty text.
-    while start < text.len().min(at + BETWEEN_MAX) && is_between(&start) {
+    while quote.is_none() && start < text.len().min(at + BETWEEN_MAX) && is_between(text[start]) {
         start += 1;
-        if matches!(text[start - 1], b'"' | b'\'' | b'`') {
-            break;
-        }
+        quote = matches!(text[start - 1], b'"' | b'\'' | b'`').then_some(start);
     }
-    let mut quote =
-        text[at..start].iter().rposition(|byte| matches!(byte, b'"' | b'\'' | b'`')).map(|nth| at + nth + 1);
-    let end_at = |from: usize, kind: End, most: usize| {
+    let kind = End::of(class);
+    let end_at = |from: usize, most: usize| {
         (from..text.len())
             .take(most)
             .find(|&at| kind.is_at(text[at]))
             .unwrap_or(text.len().min(from.saturating_add(most)))
     };
-    let kind = End::of(class);
     let most = if matches!(kind, End::Number | End::Field) { NUMBER_BYTES_MAX } else { usize::MAX };
     if quote.is_none() {
         start += text[start..].iter().take(BETWEEN_MAX).take_while(|&&byte| byte == b' ').count();
@@ -509,14 +506,14 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass, around: Around) ->
         // What is a secret only if it is random is decided by its first bytes, so that values that are none stay bounded.
         let always = KeyClass::SECRET | KeyClass::COOKIES | KeyClass::SESSION | KeyClass::AUTHORIZATION;
         let most = if class.says(always) { usize::MAX } else { most.min(VALUE_BYTES_MAX) };
-        end_at(start, kind, most)
+        end_at(start, most)
     };
     let mut range = start..end.max(start);
     let inner = trimmed(&text[range.clone()]);
     range = range.start + inner.start..range.start + inner.end;
     // The backslashes of a quote that ends the text around are not part of it.
     if quote.is_none() && matches!(text.get(range.end), Some(b'"' | b'\'')) {
-        range.end -= text[range.clone()].iter().rev().take_while(|&&byte| byte == b'\\').count();
+        range.end -= trailing_backslashes(&text[range.clone()]);
     }
     if class.says(KeyClass::SECRET) && quote.is_none() && detect(&text[range.clone()], class).is_some() {
         if is_prose(text, at, range.clone()) {
@@ -538,7 +535,7 @@ fn find_pair(scan: &mut Scan<'_>, at: usize, class: KeyClass, around: Around) ->
         return find_number(scan, range, class);
     }
     if range.len() >= VALUE_BYTES_MAX && class.says(KeyClass::SECRET_IF_RANDOM) && quote.is_none() {
-        range.end = end_at(range.start, kind, usize::MAX);
+        range.end = end_at(range.start, usize::MAX);
     }
     let end = range.end;
     find_value(scan, range, class).then_some(end)

@@ -10,9 +10,9 @@ mod words;
 use std::ops::Range;
 
 use super::detector::Detector;
-use super::is_word;
 use super::scan::Scan;
 use super::signals::Block;
+use super::{is_word, trailing_backslashes};
 use languages::{Language, find_arguments, find_json_literals, language};
 use words::{COLUMNS, DATA, ENDS, LIST, NUMBER, OF_TABLE, VALUE, is_escape, next_statement, word_of};
 
@@ -78,7 +78,7 @@ fn surrounding_quotes(text: &[u8], start: usize) -> Option<Quotes> {
     if !matches!(byte, b'"' | b'\'') {
         return None;
     }
-    let backslashes = backslashes_before(before, opening);
+    let backslashes = trailing_backslashes(&before[..opening]);
     let is_opening = opening + 1 == before.len()
         || before[..opening - backslashes]
             .last()
@@ -89,7 +89,7 @@ fn surrounding_quotes(text: &[u8], start: usize) -> Option<Quotes> {
         text[..end].iter().rev().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| b"=<>(,".contains(byte));
     let after = text.get(end + 1);
     let closes = after.is_none_or(|byte| byte.is_ascii_whitespace() || b",;)]}:.\\\"'<&|".contains(byte));
-    (closes && !opens).then(|| Quotes { byte, end: end - backslashes_before(text, end).min(backslashes) })
+    (closes && !opens).then(|| Quotes { byte, end: end - trailing_backslashes(&text[..end]).min(backslashes) })
 }
 
 /// `text` without the spaces, brackets and escapes such as `\n` at its end.
@@ -97,7 +97,7 @@ fn without_spaces(mut text: &[u8]) -> &[u8] {
     loop {
         text = match text {
             [rest @ .., b' ' | b'\t' | b'\r' | b'\n' | b'('] => rest,
-            [rest @ .., b'\\', b'n' | b'r' | b't'] => &rest[..rest.len() - backslashes_before(rest, rest.len())],
+            [rest @ .., b'\\', b'n' | b'r' | b't'] => &rest[..rest.len() - trailing_backslashes(rest)],
             _ => return text,
         };
     }
@@ -128,10 +128,6 @@ fn closing_quote(text: &[u8], start: usize, quote: u8, backslashes: usize) -> Op
 /// How many of `byte` `text` starts with.
 fn length_of(text: &[u8], byte: u8) -> usize {
     text.iter().take_while(|&&one| one == byte).count()
-}
-
-fn backslashes_before(text: &[u8], end: usize) -> usize {
-    text[..end].iter().rev().take_while(|&&byte| byte == b'\\').count()
 }
 
 fn push(scan: &mut Scan<'_>, start: usize, end: usize, shown: &'static str) {
